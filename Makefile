@@ -1,0 +1,54 @@
+PYTHON ?= python3
+# Tests run in this many processes; each keeps to one thread, so that they do not fight for cores.
+WORKERS ?= 2
+
+bin := .venv/bin
+pip := $(bin)/python -m pip
+stamp := .venv/.setup-is-current
+engine_sources := CMakeLists.txt $(shell find csrc -type f)
+cxx_sources := $(shell find csrc -name '*.cpp' -o -name '*.h')
+one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint types format clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(stamp) ## Make .venv with the pinned versions and build the engine into it
+
+$(bin)/python:
+	$(PYTHON) -m venv .venv
+
+# The build tools live in .venv and the build is not isolated: constraints.txt then pins them too,
+# and a changed kernel recompiles alone.
+$(stamp): pyproject.toml constraints.txt $(engine_sources) | $(bin)/python
+	$(pip) install -c constraints.txt cmake ninja nanobind scikit-build-core
+	$(pip) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	touch $@
+
+demo: setup ## Train a classifier of handwritten digits and show its score
+	$(bin)/fastlstm train digits
+
+test: setup ## Run the tests
+	$(one_thread) $(bin)/python -m pytest -n $(WORKERS)
+
+test-all: setup ## Run the tests and the heavy ones with them
+	$(one_thread) $(bin)/python -m pytest -n $(WORKERS) -m "heavy or not heavy"
+
+lint: setup ## Check style and format
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/clang-format --dry-run --Werror $(cxx_sources)
+
+types: setup ## Check the types
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(bin)/pyright --warnings
+
+format: setup ## Put the code in format
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+	$(bin)/clang-format -i $(cxx_sources)
+
+clean: ## Remove what was built, .venv too
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
