@@ -1,0 +1,104 @@
+"""Which back end serves a call, and why; how to force one.
+
+A back end is a pair of functions, the scan and its backward pass, and a third that says why it
+cannot serve a call (or that it can). They are asked in order, and the first that can serves.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fastlstm.ops import backward, equations
+from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
+from fastlstm.ops.gradients import Gradients
+
+
+class Backend(NamedTuple):
+    """What serves the operators."""
+
+    name: str
+    description: str
+    refusal: Callable[[ScanArguments], str | None]  # why it cannot serve this call, or None
+    scan: Callable[[ScanArguments], ScanOutputs]
+    scan_backward: Callable[[Cotangents, ScanArguments, Tensor, Tensor, Tensor, int], Gradients]
+
+
+REFERENCE = Backend(
+    name="reference",
+    description="the equations in plain PyTorch, one time step after another: any device",
+    refusal=lambda arguments: None,
+    scan=equations.scan,
+    scan_backward=backward.scan_backward,
+)
+
+BACKENDS: tuple[Backend, ...] = (REFERENCE,)
+"""In the order in which they are asked."""
+
+_forced = ""
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Force one back end for every layer that runs inside the ``with`` block.
+
+    A backward pass is served by the back end of its forward pass. The choice is the process's,
+    like those of ``torch.backends``: it holds in all threads.
+
+    Args:
+        name: the back end's name, ``"reference"``.
+
+    Raises:
+        ValueError: there is no back end of that name.
+        RuntimeError: (from the layer) the forced back end cannot serve a call; says why.
+    """
+    global _forced
+    check_name(name)
+    before, _forced = _forced, name
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def forced() -> str:
+    """The name of the forced back end, or an empty string."""
+    return _forced
+
+
+def check_name(name: str) -> None:
+    """Raise a ``ValueError`` that lists the back ends where ``name`` is none of them."""
+    names = [known.name for known in BACKENDS]
+    if name not in names:
+        raise ValueError(f"unknown back end {name!r}; there is: {', '.join(names)}")
+
+
+def select(arguments: ScanArguments) -> Backend:
+    """The back end that serves this call."""
+    if arguments.backend:
+        check_name(arguments.backend)
+    for candidate, refusal in candidates(arguments):
+        if refusal is None:
+            return candidate
+        if arguments.backend == candidate.name:
+            raise RuntimeError(f"the back end {candidate.name!r} cannot serve this call: {refusal}")
+    raise AssertionError("the reference serves every call")
+
+
+def candidates(arguments: ScanArguments) -> Iterator[tuple[Backend, str | None]]:
+    """Each back end that may be asked, with its reason to refuse this call."""
+    for candidate in BACKENDS:
+        if arguments.backend in ("", candidate.name):
+            yield candidate, candidate.refusal(arguments)
+
+
+def explain(arguments: ScanArguments) -> tuple[str, str]:
+    """The name of the back end that serves this call, and the reason."""
+    chosen = select(arguments)
+    if arguments.backend:
+        return chosen.name, "forced"
+    refused = [
+        f"{candidate.name}: {refusal}" for candidate, refusal in candidates(arguments) if refusal
+    ]
+    return chosen.name, "; ".join([*refused, chosen.description])
