@@ -1,0 +1,89 @@
+"""Which back end serves a layer, and why."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from fastlstm.nn import inputs, packed
+from fastlstm.nn.cell import LSTMCell
+from fastlstm.nn.lstm import LSTM
+from fastlstm.nn.parameters import shapes_of
+from fastlstm.nn.stack import Sequences, scan_arguments
+from fastlstm.ops import backends
+
+
+class Choice(NamedTuple):
+    """How one layer and direction is served."""
+
+    layer: int
+    reverse: bool
+    backend: str  # the back end that serves
+    reason: str
+
+
+class Explanation(NamedTuple):
+    """What ``fastlstm.explain`` returns; ``str()`` of it is for people."""
+
+    choices: tuple[Choice, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"layer {choice.layer}{', backward direction' if choice.reverse else ''}: "
+            f"{choice.backend} ({choice.reason})"
+            for choice in self.choices
+        )
+
+
+def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanation:
+    """Say which back end would serve a layer on this input, and why.
+
+    Nothing is run.
+
+    Args:
+        layer: a ``fastlstm.LSTM`` or ``fastlstm.LSTMCell``.
+        input: what the layer would be called with.
+
+    Returns:
+        One ``Choice`` for each layer and direction.
+
+    Raises:
+        TypeError: ``layer`` is neither.
+        RuntimeError: a forced back end cannot serve this; says why.
+        ValueError, RuntimeError, TypeError: the input does not fit the layer, as in ``forward``.
+    """
+    if isinstance(layer, LSTM):
+        parameters, switches = layer.layer_parameters(), layer._switches
+        directions = layer._directions
+    elif isinstance(layer, LSTMCell):
+        parameters, switches, directions = [layer.layer_parameters()], layer._switches, 1
+    else:
+        raise TypeError(
+            "explain: expected a fastlstm.LSTM or fastlstm.LSTMCell, "
+            f"got {type(layer).__module__}.{type(layer).__qualname__}"
+        )
+    shapes = shapes_of(parameters, directions, switches.gate_count)
+    dtype = parameters[0].weight_ih.dtype
+    if isinstance(layer, LSTMCell):
+        sequences, _ = inputs.prepare_cell(input, None, shapes, dtype)  # type: ignore[arg-type]
+    else:
+        lengths, batch_first = None, layer.batch_first
+        if isinstance(input, PackedSequence):
+            inputs.check_packed(input, None)
+            batch = packed.unpack(input)
+            input, lengths, batch_first = batch.input, batch.lengths, False
+        sequences, _ = inputs.prepare(input, None, shapes, dtype, batch_first, lengths, None, None)
+    choices = []
+    for index, layer_parameters in enumerate(parameters):
+        of_layer = sequences if index < directions else _above(sequences, layer_parameters)
+        arguments = scan_arguments(of_layer, index, layer_parameters, switches)
+        name, reason = backends.explain(arguments)
+        choices.append(Choice(index // directions, index % directions == 1, name, reason))
+    return Explanation(tuple(choices))
+
+
+def _above(sequences: Sequences, parameters: object) -> Sequences:
+    """The same sequences with the number of features that a higher layer reads."""
+    features = parameters.weight_ih.shape[1]  # type: ignore[attr-defined]
+    x = sequences.input
+    return sequences._replace(input=x.new_empty(1).expand(*x.shape[:2], features))
