@@ -1,0 +1,5 @@
+"""The `fastlstm` command."""
+
+from fastlstm.cli.main import main
+
+__all__ = ["main"]
