@@ -8,8 +8,8 @@ from torch.nn.utils.rnn import PackedSequence
 from fastlstm.nn import inputs, packed
 from fastlstm.nn.cell import LSTMCell
 from fastlstm.nn.lstm import LSTM
-from fastlstm.nn.parameters import shapes_of
-from fastlstm.nn.stack import Sequences, scan_arguments
+from fastlstm.nn.parameters import LayerParameters, shapes_of
+from fastlstm.nn.stack import directions_of, scan_arguments
 from fastlstm.ops import backends
 
 
@@ -74,16 +74,18 @@ def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanati
             input, lengths, batch_first = batch.input, batch.lengths, False
         sequences, _ = inputs.prepare(input, None, shapes, dtype, batch_first, lengths, None, None)
     choices = []
-    for index, layer_parameters in enumerate(parameters):
-        of_layer = sequences if index < directions else _above(sequences, layer_parameters)
-        arguments = scan_arguments(of_layer, index, layer_parameters, switches)
+    both = directions_of(sequences, directions)
+    for index, of_layer in enumerate(parameters):
+        number, direction = index // directions, both[index % directions]
+        x = sequences.input if number == 0 else _input_of(of_layer, sequences.input)
+        arguments = scan_arguments(
+            x, sequences, index, direction, of_layer, switches, training=False
+        )
         name, reason = backends.explain(arguments)
-        choices.append(Choice(index // directions, index % directions == 1, name, reason))
+        choices.append(Choice(number, direction.reverse, name, reason))
     return Explanation(tuple(choices))
 
 
-def _above(sequences: Sequences, parameters: object) -> Sequences:
-    """The same sequences with the number of features that a higher layer reads."""
-    features = parameters.weight_ih.shape[1]  # type: ignore[attr-defined]
-    x = sequences.input
-    return sequences._replace(input=x.new_empty(1).expand(*x.shape[:2], features))
+def _input_of(parameters: LayerParameters, x: Tensor) -> Tensor:
+    """Something shaped like what a higher layer reads."""
+    return x.new_empty(1).expand(*x.shape[:2], parameters.weight_ih.shape[1])

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from fastlstm.nn.parameters import LayerParameters
 from fastlstm.nn.switches import Switches
 from fastlstm.ops import ScanArguments, ScanOutputs, scan
+from fastlstm.ops.arguments import any_requires_grad
 from fastlstm.ops.backends import forced
 from fastlstm.ops.equations import live_at
 
@@ -28,6 +29,13 @@ class Sequences(NamedTuple):
     lengths: Tensor | None = None  # (B), on the input's device
     reset: Tensor | None = None  # (T, B) bool
     reset_states: States | None = None
+
+
+class Direction(NamedTuple):
+    """The way a scan goes through time, and before which of its steps the state is set."""
+
+    reverse: bool
+    reset: Tensor | None  # (T, B) bool
 
 
 class StackResult(NamedTuple):
@@ -58,19 +66,21 @@ def run_stack(
     """
     x = sequences.input
     scans: list[ScanOutputs] = []
-    resets = _resets(sequences, directions)
+    both = directions_of(sequences, directions)
     for first in range(0, len(parameters), directions):
         if first:
             x = _between_layers(x, switches, training)
         of_layer = []
-        for direction in range(directions):
-            index = first + direction
-            arguments = _scan_arguments(
-                x, sequences, index, resets[direction], parameters[index], switches, training
-            )
-            arguments = arguments._replace(
-                reverse=direction == 1,
-                save_every=1 if keep_everything else _save_every(arguments, switches),
+        for number, direction in enumerate(both):
+            arguments = scan_arguments(
+                x,
+                sequences,
+                first + number,
+                direction,
+                parameters[first + number],
+                switches,
+                training,
+                keep_everything,
             )
             of_layer.append(scan(arguments))
         scans.extend(of_layer)
@@ -87,32 +97,39 @@ def run_stack(
 
 
 def scan_arguments(
-    sequences: Sequences, index: int, parameters: LayerParameters, switches: Switches
-) -> ScanArguments:
-    """What the scan of one layer and direction gets, without masks; for ``explain``."""
-    return _scan_arguments(
-        sequences.input, sequences, index, sequences.reset, parameters, switches, training=False
-    )
-
-
-def _scan_arguments(
     x: Tensor,
     sequences: Sequences,
     index: int,
-    reset: Tensor | None,
+    direction: Direction,
     parameters: LayerParameters,
     switches: Switches,
     training: bool,
+    keep_everything: bool = False,
 ) -> ScanArguments:
-    h_0, c_0 = (state[index] for state in sequences.initial)
+    """What the scan of one layer and direction gets.
+
+    Args:
+        x: what the layer reads, (T, B, I).
+        sequences: the batch.
+        index: of the layer and direction.
+        direction: the direction, with its resets.
+        parameters: those of the layer and direction.
+        switches: the layers' switches.
+        training: whether to draw masks.
+        keep_everything: have the scan return its gates and cell states.
+    """
+    h_0, c_0 = sequences.initial[0][index], sequences.initial[1][index]
     reset_h, reset_c = None, None
     if sequences.reset is not None and sequences.reset_states is not None:
-        reset_h, reset_c = (state[index] for state in sequences.reset_states)
-    if training and switches.weight_dropout:
-        parameters = parameters._replace(
-            weight_hh=F.dropout(parameters.weight_hh, switches.weight_dropout)
-        )
-    arguments = ScanArguments(
+        reset_h, reset_c = sequences.reset_states[0][index], sequences.reset_states[1][index]
+    masks: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
+    if training:
+        masks = _draw_masks(x.shape[0], h_0, c_0, switches)
+        if switches.weight_dropout:
+            dropped = F.dropout(parameters.weight_hh, switches.weight_dropout)
+            parameters = LayerParameters(parameters.weight_ih, dropped, *parameters[2:])
+    differentiable = (x, h_0, c_0, reset_h, reset_c, *parameters)
+    return ScanArguments(
         x,
         h_0,
         c_0,
@@ -120,64 +137,64 @@ def _scan_arguments(
         reset_c,
         *parameters,
         lengths=sequences.lengths,
-        reset=reset,
+        reset=direction.reset,
+        recurrent_mask=masks[0],
+        zoneout_cell_mask=masks[1],
+        zoneout_hidden_mask=masks[2],
         zoneout_cell=switches.zoneout[0],
         zoneout_hidden=switches.zoneout[1],
         cell_clip=switches.cell_clip or 0.0,
         coupled_gates=switches.coupled_gates,
+        reverse=direction.reverse,
+        save_every=1 if keep_everything else _save_every(differentiable, switches),
         backend=forced(),
     )
-    return _with_masks(arguments, switches) if training else arguments
 
 
-def _with_masks(arguments: ScanArguments, switches: Switches) -> ScanArguments:
-    """The same arguments with the random masks of one training sequence."""
-    steps = arguments.input.shape[0]
+def _draw_masks(
+    steps: int, h_0: Tensor, c_0: Tensor, switches: Switches
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The masks of one training sequence: on h before R, and of the zoneout of c and of h."""
+    recurrent, of_cell, of_hidden = None, None, None
     if switches.recurrent_dropout:
-        mask = F.dropout(torch.ones_like(arguments.h_0), switches.recurrent_dropout)
-        arguments = arguments._replace(recurrent_mask=mask)
-    for name, state, rate in (
-        ("zoneout_cell_mask", arguments.c_0, switches.zoneout[0]),
-        ("zoneout_hidden_mask", arguments.h_0, switches.zoneout[1]),
-    ):
-        if rate:
-            draws = torch.rand(steps, *state.shape, device=state.device)
-            arguments = arguments._replace(**{name: draws < rate})
-    return arguments
+        recurrent = F.dropout(torch.ones_like(h_0), switches.recurrent_dropout)
+    if switches.zoneout[0]:
+        of_cell = torch.rand(steps, *c_0.shape, device=c_0.device) < switches.zoneout[0]
+    if switches.zoneout[1]:
+        of_hidden = torch.rand(steps, *h_0.shape, device=h_0.device) < switches.zoneout[1]
+    return recurrent, of_cell, of_hidden
 
 
-def _save_every(arguments: ScanArguments, switches: Switches) -> int:
+def _save_every(differentiable: Sequence[Tensor | None], switches: Switches) -> int:
     """How much the scan keeps for a backward pass: nothing where there will be none.
 
     Only a hint: a backward pass that finds nothing recomputes what it needs. So a trace by
     ``torch.jit`` keeps nothing, with gradients or without: it must be the same graph for both.
     """
-    if not torch.is_grad_enabled() or not _any_requires_grad(arguments):
+    if not torch.is_grad_enabled() or not any_requires_grad(differentiable):
         return 0
     if torch.jit.is_tracing():  # type: ignore[reportPrivateImportUsage]
         return 0
     return switches.checkpoint_every or 1
 
 
-def _any_requires_grad(arguments: ScanArguments) -> bool:
-    if torch.compiler.is_compiling():  # Dynamo cannot look into the function below
-        return any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
-    return torch._C._any_requires_grad(*arguments)
-
-
-def _resets(sequences: Sequences, directions: int) -> list[Tensor | None]:
-    """For each direction, before which of its steps the state is set.
+def directions_of(sequences: Sequences, directions: int) -> list[Direction]:
+    """The forward direction, and the backward one if there are two, each with its resets.
 
     A reset at step t is a boundary between t - 1 and t that no state crosses. The forward
     direction meets it before it reads t; the backward direction before it reads t - 1.
     """
     reset = sequences.reset
-    if reset is None or directions == 1:
-        return [reset] * directions
+    forward = Direction(reverse=False, reset=reset)
+    if directions == 1:
+        return [forward]
+    if reset is None:
+        return [forward, Direction(reverse=True, reset=None)]
     real = reset
     if sequences.lengths is not None:
         real = reset & live_at(reset.shape[0], sequences.lengths)
-    return [reset, torch.cat((real[1:], torch.zeros_like(real[:1])))]
+    after = torch.cat((real[1:], torch.zeros_like(real[:1])))
+    return [forward, Direction(reverse=True, reset=after)]
 
 
 def _between_layers(x: Tensor, switches: Switches, training: bool) -> Tensor:

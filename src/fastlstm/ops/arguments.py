@@ -4,11 +4,12 @@ Everything that touches the operator (its schema, its fake kernel, its rules for
 vmap, each back end) is driven by the one definition below, so that they cannot disagree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 
 class ScanArguments(NamedTuple):
@@ -173,6 +174,18 @@ def schema_of_arguments() -> str:
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype to calculate in: float32 for 16-bit floats, the dtype itself for all others."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def any_requires_grad(values: Iterable[Any]) -> bool:
+    """Whether one of the values is a tensor that requires a gradient.
+
+    A subclass of tensor counts as one that does: not every one can be asked (``ExpandedWeight``).
+    """
+    return any(
+        isinstance(value, Tensor)
+        and (value.requires_grad if type(value) in (Tensor, Parameter) else True)
+        for value in values
+    )
 
 
 def chunk_count(steps: int, save_every: int) -> int:

@@ -23,6 +23,7 @@ from fastlstm.ops.arguments import (
     Cotangents,
     ScanArguments,
     ScanOutputs,
+    any_requires_grad,
 )
 
 
@@ -100,14 +101,14 @@ class _ScanBackward(_OperatorFunction):
 
 def scan_kernel(keys: torch.DispatchKeySet, *flat: Any) -> Sequence[Tensor]:
     """What the dispatcher runs at the ``Autograd`` key of ``fastlstm::scan``."""
-    if torch.is_grad_enabled() and torch._C._any_requires_grad(*flat):
+    if torch.is_grad_enabled() and any_requires_grad(flat):
         return _Scan.run(keys, *flat)
     return _below_autograd(torch.ops.fastlstm.scan.default, keys, flat)
 
 
 def scan_backward_kernel(keys: torch.DispatchKeySet, *flat: Any) -> Sequence[Tensor]:
     """What the dispatcher runs at the ``Autograd`` key of ``fastlstm::scan_backward``."""
-    if torch.is_grad_enabled() and torch._C._any_requires_grad(*flat):
+    if torch.is_grad_enabled() and any_requires_grad(flat):
         return _ScanBackward.run(keys, *flat)
     return _below_autograd(torch.ops.fastlstm.scan_backward.default, keys, flat)
 
