@@ -129,7 +129,7 @@ def test_change_of_dtype(dtype: torch.dtype) -> None:
     found, expected = low(x, (h, c)), layer(x.double(), (h.double(), c.double()))
     for value, exact in zip(found, expected, strict=True):
         assert value.dtype == dtype
-        assert (value.double() - exact).abs().max() <= torch.finfo(dtype).eps
+        assert (value.double() - exact).abs().max() <= 2 * torch.finfo(dtype).eps
 
 
 def test_empty_batch_strides_and_meta_device() -> None:

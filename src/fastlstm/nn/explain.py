@@ -62,7 +62,7 @@ def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanati
             "explain: expected a fastlstm.LSTM or fastlstm.LSTMCell, "
             f"got {type(layer).__module__}.{type(layer).__qualname__}"
         )
-    shapes = shapes_of(parameters, directions, switches.gate_count)
+    shapes = shapes_of(parameters, directions, switches)
     dtype = parameters[0].weight_ih.dtype
     if isinstance(layer, LSTMCell):
         sequences, _ = inputs.prepare_cell(input, None, shapes, dtype)  # type: ignore[arg-type]

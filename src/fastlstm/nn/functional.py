@@ -84,8 +84,8 @@ def lstm(
         checkpoint_every=checkpoint_every,
     )
     directions = 2 if bidirectional else 1
-    shapes = shapes_of(layers, directions, switches.gate_count)
-    check_layer_parameters(layers, shapes, switches.gate_count, "lstm")
+    shapes = shapes_of(layers, directions, switches)
+    check_layer_parameters(layers, shapes, switches, "lstm")
     check_residual(residual, shapes.input_size, shapes.recurrent_size * directions, shapes.layers)
     return run(
         input, hx, layers, directions, switches, training, batch_first, lengths, reset, reset_state
@@ -119,7 +119,7 @@ def run(
             reset_state,
         )
     inputs.check_packed(input, lengths)
-    shapes = shapes_of(layers, directions, switches.gate_count)
+    shapes = shapes_of(layers, directions, switches)
     dtype = layers[0].weight_ih.dtype
     batch = packed.unpack(input)
     sequences, _ = inputs.prepare(
@@ -143,7 +143,7 @@ def run_padded(
     reset_state: States | None = None,
 ) -> tuple[Tensor, States]:
     """``run`` on an input that is not packed."""
-    shapes = shapes_of(layers, directions, switches.gate_count)
+    shapes = shapes_of(layers, directions, switches)
     dtype = layers[0].weight_ih.dtype
     sequences, layout = inputs.prepare(
         input, hx, shapes, dtype, batch_first, lengths, reset, reset_state
@@ -191,8 +191,8 @@ def lstm_cell(
     """
     layers = as_layer_parameters([parameters], "lstm_cell")
     switches = make_switches(coupled_gates=coupled_gates, zoneout=zoneout, cell_clip=cell_clip)
-    shapes = shapes_of(layers, 1, switches.gate_count)
-    check_layer_parameters(layers, shapes, switches.gate_count, "lstm_cell")
+    shapes = shapes_of(layers, 1, switches)
+    check_layer_parameters(layers, shapes, switches, "lstm_cell")
     return run_cell(input, hx, layers[0], switches, training)
 
 
@@ -204,7 +204,7 @@ def run_cell(
     training: bool,
 ) -> States:
     """What ``lstm_cell`` and ``LSTMCell.forward`` do once their switches are checked."""
-    shapes = shapes_of([layer], 1, switches.gate_count)
+    shapes = shapes_of([layer], 1, switches)
     sequences, batched = inputs.prepare_cell(input, hx, shapes, layer.weight_ih.dtype)
     h, c = run_stack(sequences, [layer], 1, switches, training).final
     return (h[0], c[0]) if batched else (h[0, 0], c[0, 0])

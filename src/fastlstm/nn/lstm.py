@@ -284,7 +284,7 @@ class LSTM(torch.nn.LSTM):
         """
         inputs.refuse_packed(input, "trace")
         parameters, switches = self.layer_parameters(), self._switches
-        shapes = shapes_of(parameters, self._directions, switches.gate_count)
+        shapes = shapes_of(parameters, self._directions, switches)
         sequences, layout = inputs.prepare(
             input,
             hx,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from fastlstm.nn.switches import Switches
 from fastlstm.ops.arguments import PARAMETERS, parameter_shapes
 
 
@@ -26,15 +27,6 @@ class LayerParameters(NamedTuple):
     norm_hh: Tensor | None = None  # (G·H)
     norm_cell: Tensor | None = None  # (H)
     norm_cell_bias: Tensor | None = None  # (H)
-
-    @property
-    def recurrent_size(self) -> int:
-        """The width of the hidden state."""
-        return self.weight_hh.shape[1]
-
-    def hidden_size(self, gate_count: int) -> int:
-        """The width of the cell state."""
-        return self.weight_hh.shape[0] // gate_count
 
 
 assert LayerParameters._fields == PARAMETERS, "the scan takes the same parameters in this order"
@@ -83,21 +75,22 @@ def as_layer_parameters(
 
 
 def shapes_of(
-    parameters: Sequence[LayerParameters], directions: int, gate_count: int
+    parameters: Sequence[LayerParameters], directions: int, switches: Switches
 ) -> LayerShapes:
     """The sizes that the first layer's parameters and their number imply."""
     first = parameters[0]
+    gates = 3 if switches.coupled_gates else 4
     return LayerShapes(
         first.weight_ih.shape[1],
-        first.hidden_size(gate_count),
-        first.recurrent_size,
+        first.weight_hh.shape[0] // gates,
+        first.weight_hh.shape[1],
         len(parameters) // directions,
         directions,
     )
 
 
 def check_layer_parameters(
-    parameters: Sequence[LayerParameters], shapes: LayerShapes, gate_count: int, function: str
+    parameters: Sequence[LayerParameters], shapes: LayerShapes, switches: Switches, function: str
 ) -> None:
     """Raise a ``ValueError`` that names the first parameter whose shape does not fit."""
     if len(parameters) % shapes.directions:
@@ -105,16 +98,16 @@ def check_layer_parameters(
             f"{function}: with bidirectional=True parameters must hold two entries for each "
             f"layer, got {len(parameters)}"
         )
-    first = parameters[0]
+    first, gates = parameters[0], 3 if switches.coupled_gates else 4
     hidden = shapes.recurrent_size if first.weight_hr is None else first.weight_hr.shape[-1]
     for index, layer in enumerate(parameters):
         below = index // shapes.directions
         features = shapes.recurrent_size * shapes.directions if below else shapes.input_size
-        expected = parameter_shapes(gate_count, hidden, shapes.recurrent_size, features)
+        expected = parameter_shapes(gates, hidden, shapes.recurrent_size, features)
         for name, value in layer._asdict().items():
             if value is not None and tuple(value.shape) != expected[name]:
                 raise ValueError(
                     f"{function}: {name} of parameters[{index}] must have shape "
-                    f"{list(expected[name])} ({gate_count} gates, hidden size {hidden}), "
+                    f"{list(expected[name])} ({gates} gates, hidden size {hidden}), "
                     f"got {list(value.shape)}"
                 )

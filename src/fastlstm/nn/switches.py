@@ -25,11 +25,6 @@ class Switches(NamedTuple):
     residual: bool = False
     checkpoint_every: int | None = None
 
-    @property
-    def gate_count(self) -> int:
-        """4, or 3 where the input gate is coupled to the forget gate."""
-        return 3 if self.coupled_gates else 4
-
 
 OFF = {
     "peephole": False,
