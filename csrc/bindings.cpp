@@ -4,6 +4,10 @@
 
 namespace nb = nanobind;
 
+namespace fastlstm {
+void bind_kernels(nb::module_& module);
+}
+
 NB_MODULE(_engine, module) {
   // Asked for here so that a bad FASTLSTM_ISA fails at import and not in the middle of a run.
   fastlstm::target();
@@ -38,4 +42,6 @@ NB_MODULE(_engine, module) {
       },
       nb::sig("def features() -> dict[str, bool]"),
       "Further instructions that the kernels may use under the instruction set in use.");
+
+  fastlstm::bind_kernels(module);
 }

@@ -1,4 +1,7 @@
-"""The operator against the reference equations: every output and every gradient, in float64."""
+"""The operator against the equations: every output and every gradient, in float64.
+
+Here on the reference back end; `test_engine_kernels.py` repeats it on the engine.
+"""
 
 import itertools
 
@@ -44,8 +47,10 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         )
 
 
-def check(switches: tuple[str, ...], save_every: int = 1, **sizes: int) -> None:
-    arguments = make_arguments(switches, save_every=save_every, **sizes)
+def check(
+    switches: tuple[str, ...], save_every: int = 1, backend: str = "reference", **sizes: int
+) -> None:
+    arguments = make_arguments(switches, save_every=save_every, backend=backend, **sizes)
     expected = outputs_and_gradients(equations.scan(arguments), arguments)
     poisoned = poison_padding(arguments)
     found = outputs_and_gradients(scan(poisoned), poisoned)
@@ -64,8 +69,9 @@ def test_recomputing_backward(switches: tuple[str, ...], save_every: int) -> Non
     check((*switches, "reverse", "lengths", "reset_state"), save_every, steps=7, rows=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
+    backend=st.sampled_from(["reference", "engine"]),
     switches=st.sets(st.sampled_from(SWITCHES), min_size=3),
     steps=st.integers(1, 7),
     rows=st.integers(1, 5),
@@ -74,6 +80,14 @@ def test_recomputing_backward(switches: tuple[str, ...], save_every: int) -> Non
     seed=st.integers(0, 1000),
 )
 def test_random_combinations(
-    switches: set[str], steps: int, rows: int, hidden: int, save_every: int, seed: int
+    backend: str, switches: set[str], steps: int, rows: int, hidden: int, save_every: int, seed: int
 ) -> None:
-    check(tuple(sorted(switches)), save_every, steps=steps, rows=rows, hidden=hidden, seed=seed)
+    check(
+        tuple(sorted(switches)),
+        save_every,
+        backend,
+        steps=steps,
+        rows=rows,
+        hidden=hidden,
+        seed=seed,
+    )

@@ -1,4 +1,11 @@
-"""The CPU engine of fastlstm."""
+"""The CPU engine of fastlstm.
+
+An array is anything that speaks DLPack or the buffer protocol, or a DLPack capsule: float32 or
+float64 on the CPU, contiguous, with the shape that `ScanArguments` gives it; else a `ValueError` or
+`TypeError` says which is not. `lengths` is int64; `reset` and the zoneout masks are bool.
+"""
+
+from typing import Any
 
 def version() -> str:
     """The version that the engine was built as."""
@@ -14,3 +21,71 @@ def features() -> dict[str, bool]:
 
     The keys are `avx512_bf16` and `amx_bf16`, on every platform.
     """
+
+class Layer:
+    """What the forward and the backward pass take alike."""
+
+    def __init__(
+        self,
+        c_0: Any,
+        reset_c: Any,
+        weight_hh: Any,
+        weight_hr: Any,
+        weight_peephole: Any,
+        norm_hh: Any,
+        norm_cell: Any,
+        norm_cell_bias: Any,
+        lengths: Any,
+        reset: Any,
+        recurrent_mask: Any,
+        zoneout_cell_mask: Any,
+        zoneout_hidden_mask: Any,
+        zoneout_cell: float,
+        zoneout_hidden: float,
+        cell_clip: float,
+        norm_epsilon: float,
+        reverse: bool,
+    ) -> None: ...
+
+def forward(
+    layer: Layer,
+    h_0: Any,
+    reset_h: Any,
+    gates: Any,
+    keep_gates: bool,
+    output: Any,
+    h_n: Any,
+    c_n: Any,
+    cells: Any,
+    save_every: int,
+    threads: int,
+) -> None:
+    """Run a layer over all steps. `gates` holds W x + b, and the gates if they are kept."""
+
+def backward(
+    layer: Layer,
+    gates: Any,
+    cells: Any,
+    recurrent: Any,
+    d_output: Any,
+    d_h_n: Any,
+    d_c_n: Any,
+    d_gates: Any,
+    d_cells: Any,
+    d_z: Any,
+    d_recurrent: Any,
+    d_seen: Any,
+    d_new_h: Any,
+    d_h_0: Any,
+    d_c_0: Any,
+    d_reset_h: Any,
+    d_reset_c: Any,
+    threads: int,
+) -> None:
+    """Write what each step contributes to the gradients."""
+
+def product(a: Any, b: Any, bias: Any, out: Any, threads: int) -> None:
+    """Out = a·b + bias; `a` and `b` may have any strides."""
+
+def activation(name: str, source: Any, target: Any) -> None:
+    """The engine's `sigmoid` or `tanh`, for tests."""

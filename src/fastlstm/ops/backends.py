@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fastlstm.ops import backward, equations
+from fastlstm.ops import backward, cpu, equations
 from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
 from fastlstm.ops.gradients import Gradients
 
@@ -25,6 +25,14 @@ class Backend(NamedTuple):
     scan_backward: Callable[[Cotangents, ScanArguments, Tensor, Tensor, Tensor, int], Gradients]
 
 
+ENGINE = Backend(
+    name="engine",
+    description="compiled kernels for the CPU",
+    refusal=cpu.refusal,
+    scan=cpu.scan,
+    scan_backward=cpu.scan_backward,
+)
+
 REFERENCE = Backend(
     name="reference",
     description="the equations in plain PyTorch, one time step after another: any device",
@@ -33,7 +41,7 @@ REFERENCE = Backend(
     scan_backward=backward.scan_backward,
 )
 
-BACKENDS: tuple[Backend, ...] = (REFERENCE,)
+BACKENDS: tuple[Backend, ...] = (ENGINE, REFERENCE)
 """In the order in which they are asked."""
 
 _forced = ""
@@ -47,7 +55,7 @@ def backend(name: str) -> Iterator[None]:
     like those of ``torch.backends``: it holds in all threads.
 
     Args:
-        name: the back end's name, ``"reference"``.
+        name: the back end's name, ``"engine"`` or ``"reference"``.
 
     Raises:
         ValueError: there is no back end of that name.

@@ -9,6 +9,8 @@ The recurrence runs over all steps once and collects what each step contributes;
 the parameters are large products and sums over those, after it.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -16,90 +18,184 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastlstm.ops import equations
-from fastlstm.ops.arguments import Cotangents, ScanArguments
+from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
 
 Gradients = dict[str, Tensor]
 """A gradient for each differentiable field that was given."""
 
+Product = Callable[[Tensor, Tensor], Tensor]
+"""(n, M, K) and (n, K, N) to (n, M, N)."""
+
 
 class Saved(NamedTuple):
-    """The states before each step (before its reset) and the gates of each step."""
+    """What the scan returned with ``save_every=1``, in the dtype of the state."""
 
-    hidden_before: Tensor  # (T, B, R)
-    cell_before: Tensor  # (T, B, H)
+    output: Tensor  # (T, B, R)
     gates: Tensor  # (T, B, GH)
+    cells: Tensor  # (T, B, H)
 
 
-class Forward(NamedTuple):
-    """What the forward pass knew at each step, again, from what was saved."""
+class Forward:
+    """What the forward pass knew at each step, again: each thing is made when it is asked for.
 
-    h: Tensor  # the state a step starts from, after its reset
-    c: Tensor
-    i: Tensor
-    f: Tensor
-    g: Tensor
-    o: Tensor
-    unclipped: Tensor  # c' before clipping
-    new_c: Tensor  # c'
-    tanh_seen: Tensor
-    recurrent_input: Tensor  # h under its dropout mask
-    recurrent: Tensor  # R h where layer norm needs it; without elements where there is none
+    Each is (T, B, ·), and zero or harmless past a row's end: what stands there may be NaN, and
+    0 · NaN is not 0.
+    """
 
+    def __init__(self, arguments: ScanArguments, saved: Saved) -> None:
+        self._arguments = arguments
+        self._saved = saved
+        self._gates = saved.gates.chunk(arguments.gate_count, dim=-1)
+        self.f, self.g, self.o = self._gates[-3:]
+        self.live = equations.live_steps(arguments)
 
-def _forward_again(arguments: ScanArguments, saved: Saved) -> Forward:
-    h, c = saved.hidden_before, saved.cell_before
-    if arguments.reset is not None:
-        reset = arguments.reset.unsqueeze(-1)
-        h = torch.where(reset, 0.0 if arguments.reset_h is None else arguments.reset_h, h)
-        c = torch.where(reset, 0.0 if arguments.reset_c is None else arguments.reset_c, c)
-    gates = saved.gates.chunk(arguments.gate_count, dim=-1)
-    f, g, o = gates[-3:]
-    i = 1 - f if arguments.coupled_gates else gates[0]
-    unclipped = f * c + i * g
-    clip = arguments.cell_clip
-    new_c = unclipped.clamp(-clip, clip) if clip else unclipped
-    seen = new_c
-    if arguments.norm_cell is not None:
-        seen = equations.layer_norm(
-            new_c, arguments.norm_cell, arguments.norm_cell_bias, arguments.norm_epsilon
+    @cached_property
+    def i(self) -> Tensor:
+        """The input gate."""
+        return 1 - self.f if self._arguments.coupled_gates else self._gates[0]
+
+    @cached_property
+    def h(self) -> Tensor:
+        """The hidden state a step starts from, after its reset."""
+        before = hidden_before(self._arguments, self._saved.output)
+        return self._after_reset(before, self._arguments.reset_h)
+
+    @cached_property
+    def c(self) -> Tensor:
+        """The cell state a step starts from, after its reset."""
+        before = cells_before(self._arguments, self._saved.cells)
+        return self._after_reset(before, self._arguments.reset_c)
+
+    @cached_property
+    def unclipped(self) -> Tensor:
+        """C' before clipping."""
+        return self.f * self.c + self.i * self.g
+
+    @cached_property
+    def new_c(self) -> Tensor:
+        """C'."""
+        clip = self._arguments.cell_clip
+        return self.unclipped.clamp(-clip, clip) if clip else self.unclipped
+
+    @cached_property
+    def tanh_seen(self) -> Tensor:
+        """What the output gate lets out."""
+        a = self._arguments
+        if a.norm_cell is None:
+            return torch.tanh(self.new_c)
+        return torch.tanh(
+            equations.layer_norm(self.new_c, a.norm_cell, a.norm_cell_bias, a.norm_epsilon)
         )
-    recurrent_input = h if arguments.recurrent_mask is None else h * arguments.recurrent_mask
-    recurrent = h.new_empty(*h.shape[:2], 0)
-    if arguments.norm_hh is not None:
-        recurrent = F.linear(recurrent_input, arguments.weight_hh)
-    return Forward(h, c, i, f, g, o, unclipped, new_c, torch.tanh(seen), recurrent_input, recurrent)
+
+    @cached_property
+    def recurrent_input(self) -> Tensor:
+        """The hidden state as R sees it, under its dropout mask."""
+        mask = self._arguments.recurrent_mask
+        return self.h if mask is None else _where_alive(self._alive, self.h * mask)
+
+    @cached_property
+    def recurrent(self) -> Tensor:
+        """``R h``."""
+        return F.linear(self.recurrent_input, self._arguments.weight_hh)
+
+    @property
+    def _alive(self) -> Tensor | None:
+        return None if self.live is None else self.live.unsqueeze(-1)
+
+    def _after_reset(self, before: Tensor, reset_state: Tensor | None) -> Tensor:
+        if self._arguments.reset is not None:
+            reset = self._arguments.reset.unsqueeze(-1)
+            before = torch.where(reset, 0.0 if reset_state is None else reset_state, before)
+        return _where_alive(self._alive, before)
+
+
+def hidden_before(arguments: ScanArguments, output: Tensor) -> Tensor:
+    """(T, B, R): the hidden state that each step finds; anything past a row's end."""
+    return _shifted(arguments, output, arguments.h_0)
+
+
+def cells_before(arguments: ScanArguments, cells: Tensor) -> Tensor:
+    """(T, B, H): the cell state that each step finds; anything past a row's end."""
+    return _shifted(arguments, cells, arguments.c_0)
+
+
+def _shifted(arguments: ScanArguments, states: Tensor, initial: Tensor) -> Tensor:
+    if not arguments.reverse:
+        return torch.cat((initial.unsqueeze(0), states[:-1]))
+    before = torch.cat((states[1:], initial.unsqueeze(0)))
+    if arguments.lengths is None:
+        return before
+    # Read from the last step to the first, a row starts from its initial state at its own end.
+    steps = torch.arange(states.shape[0], device=states.device).unsqueeze(-1)
+    return torch.where((steps < arguments.lengths - 1).unsqueeze(-1), before, initial)
+
+
+class Contributions(NamedTuple):
+    """What each step contributes to the parameters' gradients; zero past a row's end."""
+
+    d_z: Tensor  # (T, B, GH)
+    d_recurrent: Tensor  # (T, B, GH)
+    d_seen: Tensor | None  # (T, B, H); may be None without layer norm
+    d_new_h: Tensor | None  # (T, B, R); may be None without a projection
+
+
+class Kernels(NamedTuple):
+    """The parts of a backward pass that a back end may bring itself."""
+
+    # The scan again, where not all was saved.
+    scan: Callable[[ScanArguments], ScanOutputs]
+    # The recurrence; with it the gradients of h_0, c_0, reset_h and reset_c.
+    loop: Callable[
+        [Cotangents, ScanArguments, Saved, Forward], tuple[Contributions, tuple[Tensor, ...]]
+    ]
+    product: Product
 
 
 def backward_through(
-    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, groups: int
+    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, groups: int, kernels: Kernels
 ) -> Gradients:
     """The gradients where every gate and state is at hand.
 
     Each parameter's has a leading dimension: one for each of the ``groups`` of rows.
     """
-    forward = _forward_again(arguments, saved)
-    live = equations.live_steps(arguments)
-    steps = arguments.input.shape[0]
+    forward = Forward(arguments, saved)
+    contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
+    gradients = _parameter_gradients(arguments, forward, contributions, groups, kernels.product)
+    gradients.update(
+        _input_gradients(arguments, contributions.d_z, forward.live, groups, kernels.product)
+    )
+    names = ("h_0", "c_0", "reset_h", "reset_c")
+    gradients.update(
+        (name, d)
+        for name, d in zip(names, of_states, strict=True)
+        if getattr(arguments, name) is not None
+    )
+    return gradients
 
+
+def loop(
+    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
+) -> tuple[Contributions, tuple[Tensor, ...]]:
+    """The recurrence of the backward pass, one step after another."""
+    steps = arguments.input.shape[0]
     d_z = torch.zeros_like(saved.gates)
     d_recurrent = torch.zeros_like(d_z) if arguments.norm_hh is not None else d_z
-    d_seen = torch.zeros_like(forward.c)
-    d_new_h = torch.zeros_like(forward.h)
+    d_seen = torch.zeros_like(saved.cells)
+    d_new_h = torch.zeros_like(saved.output)
     d_reset_h = torch.zeros_like(arguments.h_0)
     d_reset_c = torch.zeros_like(arguments.c_0)
     d_h = torch.zeros_like(arguments.h_0) if cotangents.h_n is None else cotangents.h_n
     d_c = torch.zeros_like(arguments.c_0) if cotangents.c_n is None else cotangents.c_n
 
     for t in range(steps) if arguments.reverse else reversed(range(steps)):
-        now = Forward(*(value[t] for value in forward))
         total_d_h = d_h if cotangents.output is None else d_h + cotangents.output[t]
         total_d_c = d_c if cotangents.cells is None else d_c + cotangents.cells[t]
         d_gates = (None,) * arguments.gate_count
         if cotangents.gates is not None:
             d_gates = cotangents.gates[t].chunk(arguments.gate_count, dim=-1)
 
-        back = _step_backward(arguments, now, t, total_d_h, total_d_c, d_gates)
-        alive = None if live is None else live[t].unsqueeze(-1)
+        back = _step_backward(arguments, forward, t, total_d_h, total_d_c, d_gates)
+        alive = None if forward.live is None else forward.live[t].unsqueeze(-1)
         d_z[t] = _where_alive(alive, back.d_z)
         if arguments.norm_hh is not None:
             d_recurrent[t] = _where_alive(alive, back.d_recurrent)
@@ -118,15 +214,10 @@ def backward_through(
         d_c = d_before_c if alive is None else torch.where(alive, d_before_c, d_c)
 
     contributions = Contributions(d_z, d_recurrent, d_seen, d_new_h)
-    if live is not None:  # what stands past a row's end may be NaN, and 0 · NaN is not 0
-        alive = live.unsqueeze(-1)
-        forward = Forward(*(torch.where(alive, value, 0.0) for value in forward))
-    gradients = _parameter_gradients(arguments, forward, contributions, groups)
-    gradients.update(_input_gradients(arguments, d_z, live, groups))
-    gradients.update(h_0=d_h, c_0=d_c)
-    if arguments.reset_h is not None:
-        gradients.update(reset_h=d_reset_h, reset_c=d_reset_c)
-    return gradients
+    return contributions, (d_h, d_c, d_reset_h, d_reset_c)
+
+
+REFERENCE_KERNELS = Kernels(equations.scan, loop, torch.bmm)
 
 
 def _where_alive(alive: Tensor | None, value: Tensor) -> Tensor:
@@ -146,7 +237,7 @@ class StepGradients(NamedTuple):
 
 def _step_backward(
     arguments: ScanArguments,
-    now: Forward,
+    forward: Forward,
     t: int,
     d_h: Tensor,
     d_c: Tensor,
@@ -162,33 +253,33 @@ def _step_backward(
     d_emitted = d_new_h
     if arguments.weight_hr is not None:
         d_emitted = d_new_h @ arguments.weight_hr
-    d_o = _plus(d_emitted * now.tanh_seen, d_gates[-1])
-    d_z_o = d_o * now.o * (1 - now.o)
-    d_seen = d_emitted * now.o * (1 - now.tanh_seen**2)
+    d_o = _plus(d_emitted * forward.tanh_seen[t], d_gates[-1])
+    d_z_o = d_o * forward.o[t] * (1 - forward.o[t])
+    d_seen = d_emitted * forward.o[t] * (1 - forward.tanh_seen[t] ** 2)
     if arguments.norm_cell is None:
         d_new_c = d_new_c + d_seen
     else:
         d_new_c = d_new_c + _layer_norm_backward(
-            d_seen, now.new_c, arguments.norm_cell, arguments.norm_epsilon
+            d_seen, forward.new_c[t], arguments.norm_cell, arguments.norm_epsilon
         )
     if arguments.weight_peephole is not None:
         d_new_c = d_new_c + d_z_o * arguments.weight_peephole[-1]
     if arguments.cell_clip:
-        d_new_c = torch.where(now.unclipped.abs() <= arguments.cell_clip, d_new_c, 0.0)
+        d_new_c = torch.where(forward.unclipped[t].abs() <= arguments.cell_clip, d_new_c, 0.0)
 
-    d_i = d_new_c * now.g
-    d_f = _plus(d_new_c * now.c, d_gates[-3])
-    d_g = _plus(d_new_c * now.i, d_gates[-2])
-    d_old_c = d_old_c + d_new_c * now.f
+    d_i = d_new_c * forward.g[t]
+    d_f = _plus(d_new_c * forward.c[t], d_gates[-3])
+    d_g = _plus(d_new_c * forward.i[t], d_gates[-2])
+    d_old_c = d_old_c + d_new_c * forward.f[t]
     if arguments.coupled_gates:
         d_f = d_f - d_i
-    d_z_f = d_f * now.f * (1 - now.f)
-    d_z_g = d_g * (1 - now.g**2)
+    d_z_f = d_f * forward.f[t] * (1 - forward.f[t])
+    d_z_g = d_g * (1 - forward.g[t] ** 2)
     d_z = (d_z_f, d_z_g, d_z_o)
     if arguments.weight_peephole is not None:
         d_old_c = d_old_c + d_z_f * arguments.weight_peephole[-2]
     if not arguments.coupled_gates:
-        d_z_i = _plus(d_i, d_gates[0]) * now.i * (1 - now.i)
+        d_z_i = _plus(d_i, d_gates[0]) * forward.i[t] * (1 - forward.i[t])
         d_z = (d_z_i, *d_z)
         if arguments.weight_peephole is not None:
             d_old_c = d_old_c + d_z_i * arguments.weight_peephole[0]
@@ -197,7 +288,7 @@ def _step_backward(
     d_recurrent = d_z
     if arguments.norm_hh is not None:
         d_recurrent = _layer_norm_backward(
-            d_z, now.recurrent, arguments.norm_hh, arguments.norm_epsilon
+            d_z, forward.recurrent[t], arguments.norm_hh, arguments.norm_epsilon
         )
     d_recurrent_input = d_recurrent @ arguments.weight_hh
     if arguments.recurrent_mask is not None:
@@ -231,25 +322,20 @@ def _normalized(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     return centred * inverse_deviation, inverse_deviation
 
 
-class Contributions(NamedTuple):
-    """What each step contributes to the parameters' gradients; zero past a row's end."""
-
-    d_z: Tensor  # (T, B, GH)
-    d_recurrent: Tensor  # (T, B, GH)
-    d_seen: Tensor  # (T, B, H)
-    d_new_h: Tensor  # (T, B, R)
-
-
 def _parameter_gradients(
-    arguments: ScanArguments, forward: Forward, d: Contributions, groups: int
+    arguments: ScanArguments, forward: Forward, d: Contributions, groups: int, product: Product
 ) -> Gradients:
     epsilon = arguments.norm_epsilon
-    gradients = {"weight_hh": product_by_group(d.d_recurrent, forward.recurrent_input, groups)}
-    for name in ("bias_ih", "bias_hh"):
-        if getattr(arguments, name) is not None:  # the same numbers, each in memory of its own
-            gradients[name] = sum_by_group(d.d_z, groups)
-    if arguments.weight_hr is not None:
-        gradients["weight_hr"] = product_by_group(d.d_new_h, forward.o * forward.tanh_seen, groups)
+    gradients = {
+        "weight_hh": product_by_group(d.d_recurrent, forward.recurrent_input, groups, product)
+    }
+    given = [name for name in ("bias_ih", "bias_hh") if getattr(arguments, name) is not None]
+    if given:  # the same numbers, each in memory of its own
+        d_bias = sum_by_group(d.d_z, groups)
+        gradients.update(zip(given, (d_bias, d_bias.clone()), strict=False))
+    if d.d_new_h is not None and arguments.weight_hr is not None:
+        emitted = forward.o * forward.tanh_seen
+        gradients["weight_hr"] = product_by_group(d.d_new_h, emitted, groups, product)
     if arguments.weight_peephole is not None:
         d_z = d.d_z.chunk(arguments.gate_count, dim=-1)
         d_p = [d_z[-3] * forward.c, d_z[-1] * forward.new_c]
@@ -259,32 +345,33 @@ def _parameter_gradients(
     if arguments.norm_hh is not None:
         normalized, _ = _normalized(forward.recurrent, epsilon)
         gradients["norm_hh"] = sum_by_group(d.d_z * normalized, groups)
-    if arguments.norm_cell is not None:
+    if d.d_seen is not None and arguments.norm_cell is not None:
         normalized, _ = _normalized(forward.new_c, epsilon)
         gradients["norm_cell"] = sum_by_group(d.d_seen * normalized, groups)
-    if arguments.norm_cell_bias is not None:
+    if d.d_seen is not None and arguments.norm_cell_bias is not None:
         gradients["norm_cell_bias"] = sum_by_group(d.d_seen, groups)
     return gradients
 
 
 def _input_gradients(
-    arguments: ScanArguments, d_z: Tensor, live: Tensor | None, groups: int
+    arguments: ScanArguments, d_z: Tensor, live: Tensor | None, groups: int, product: Product
 ) -> Gradients:
     x = _where_alive(None if live is None else live.unsqueeze(-1), arguments.input)
     gradients = {}
     if arguments.norm_ih is not None:
-        product = F.linear(x, arguments.weight_ih)
-        normalized, _ = _normalized(product, arguments.norm_epsilon)
+        gates_x = F.linear(x, arguments.weight_ih)
+        normalized, _ = _normalized(gates_x, arguments.norm_epsilon)
         gradients["norm_ih"] = sum_by_group(d_z * normalized, groups)
-        d_z = _layer_norm_backward(d_z, product, arguments.norm_ih, arguments.norm_epsilon)
-    gradients["weight_ih"] = product_by_group(d_z, x, groups)
-    gradients["input"] = d_z @ arguments.weight_ih
+        d_z = _layer_norm_backward(d_z, gates_x, arguments.norm_ih, arguments.norm_epsilon)
+    gradients["weight_ih"] = product_by_group(d_z, x, groups, product)
+    d_rows = d_z.reshape(1, -1, d_z.shape[-1])
+    gradients["input"] = product(d_rows, arguments.weight_ih.unsqueeze(0)).reshape(x.shape)
     return gradients
 
 
-def product_by_group(d: Tensor, x: Tensor, groups: int) -> Tensor:
+def product_by_group(d: Tensor, x: Tensor, groups: int, product: Product) -> Tensor:
     """``Σ d xᵀ`` over the steps and the rows of each group: (groups, M, N)."""
-    return torch.bmm(_rows_of_groups(d, groups).transpose(1, 2), _rows_of_groups(x, groups))
+    return product(_rows_of_groups(d, groups).transpose(1, 2), _rows_of_groups(x, groups))
 
 
 def sum_by_group(d: Tensor, groups: int) -> Tensor:

@@ -1,0 +1,379 @@
+// The backward pass of one layer over all time steps: what each step contributes, and the
+// gradients of the states. Names as in ops/gradients.py, whose lines these are.
+//
+// Floor: as the forward pass, T·B·GH·R multiply-adds. Besides, each step reads 5·H numbers a row
+// (its gates and a cell state) and writes 4·H.
+#include "activation.h"
+#include "kernels.h"
+#include "norm.h"
+#include "panel.h"
+#include "share.h"
+
+namespace fastlstm {
+namespace FASTLSTM_TARGET {
+namespace {
+
+template <typename T>
+struct Workspace {
+  T* panels;     // R, packed to be multiplied by from the left
+  T* panels_hr;  // the projection, likewise
+  T* d_emitted;  // (B, H), where it is not made and used at once
+  T* new_c;      // (members, H), with layer norm
+  T* zeros;      // (H)
+  Index* live;   // (members, B)
+
+  // Returns how many elements there are in all.
+  Index lay_out(const Layer<T>& layer, int members, T* memory) {
+    Arena<T> arena(memory);
+    const Index R = layer.recurrent, H = layer.hidden;
+    const bool projects = layer.weight_hr != nullptr, normalizes = layer.norm_hh != nullptr;
+    panels = arena.take(panel_elements<T>(layer.gates_width(), R));
+    panels_hr = arena.take(projects ? panel_elements<T>(R, H) : 0);
+    d_emitted = arena.take(projects || normalizes ? layer.rows * H : 0);
+    new_c = arena.take(normalizes ? members * H : 0);
+    zeros = arena.take(H);
+    const Index bytes = static_cast<Index>(sizeof(Index)) * layer.rows * members;
+    live = reinterpret_cast<Index*>(arena.take(divide_up(bytes, sizeof(T))));
+    return arena.used();
+  }
+};
+
+template <typename T, int G, bool plain>
+class Backward {
+ public:
+  Backward(const BackwardCall<T>& call, T* scratch, const Member& member)
+      : call_(call),
+        layer_(call.layer),
+        H_(layer_.hidden),
+        R_(layer_.recurrent),
+        share_(share_of(layer_.rows, layer_.gates_width() * R_ * sizeof(T), member)) {
+    work_.lay_out(layer_, member.count, scratch);
+    work_.live += member.index * layer_.rows;
+    work_.new_c += has(layer_.norm_hh) ? member.index * H_ : 0;
+  }
+
+  void run() {
+    prepare();
+    share_.member.wait();  // all panels are packed, all gradients of the last states in place
+    for (Index step = layer_.steps - 1; step >= 0; --step) run_step(step);
+  }
+
+ private:
+  static constexpr int width = Vec<T>::width;
+
+  bool has(const void* pointer) const { return !plain && pointer != nullptr; }
+  bool does_chores_for(Index row) const {
+    return row >= share_.chores.first && row < share_.chores.last;
+  }
+  Index at(Index t, Index row) const { return t * layer_.rows + row; }
+
+  // The gradients of the states live where they are returned in the end.
+  void prepare() {
+    const Range own = part_of(panel_count<T>(R_), share_.member);
+    for (Index panel = own.first; panel < own.last; ++panel)
+      pack_panel_of(Factors<T>{layer_.weight_hh, R_, 1}, G * H_, R_, panel, work_.panels);
+    if (has(layer_.weight_hr)) {
+      const Range own_hr = part_of(panel_count<T>(H_), share_.member);
+      for (Index panel = own_hr.first; panel < own_hr.last; ++panel)
+        pack_panel_of(Factors<T>{layer_.weight_hr, H_, 1}, R_, H_, panel, work_.panels_hr);
+    }
+    if (share_.member.index == 0) fill(work_.zeros, H_);
+    for (Index row = share_.chores.first; row < share_.chores.last; ++row) {
+      copy_or_fill(call_.d_h_n, call_.d_h_0, row, R_);
+      copy_or_fill(call_.d_c_n, call_.d_c_0, row, H_);
+      if (layer_.reset == nullptr) continue;
+      fill(call_.d_reset_h + row * R_, R_);
+      fill(call_.d_reset_c + row * H_, H_);
+    }
+  }
+
+  static void fill(T* to, Index count) {
+    std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(T));
+  }
+  static void copy_or_fill(const T* from, T* to, Index row, Index count) {
+    if (from == nullptr) return fill(to + row * count, count);
+    std::memcpy(to + row * count, from + row * count, static_cast<std::size_t>(count) * sizeof(T));
+  }
+
+  void run_step(Index step) {
+    const Index t = layer_.time_of(step);
+    const Index count = find_live(t);
+    if (has(layer_.weight_hr)) through_projection(t, count);
+    if (has(layer_.norm_hh)) {
+      for (Index i = 0; i < count; ++i)
+        if (does_chores_for(work_.live[i])) through_normalized_cell(t, work_.live[i]);
+    } else {
+      const Range vectors = share_.panels(divide_up(H_, width));
+      const Index last = vectors.last * width < H_ ? vectors.last * width : H_;
+      for (Index i = 0; i < count; ++i) {
+        const Index row = work_.live[i];
+        const T* const c = cell_before(t, row);
+        for_each_vector<T>(vectors.first * width, last,
+                           [&](Index unit, int n) { through_cell(t, row, c, unit, n); });
+      }
+    }
+    share_.wait();
+    through_recurrence(t, count);
+    share_.wait();
+  }
+
+  // Lists the live rows, and clears what the others contribute. Returns how many live.
+  Index find_live(Index t) {
+    Index count = 0;
+    for (Index row = share_.rows.first; row < share_.rows.last; ++row) {
+      if (layer_.alive(t, row)) {
+        work_.live[count++] = row;
+      } else if (does_chores_for(row)) {
+        fill(call_.d_z + at(t, row) * G * H_, G * H_);
+        if (has(layer_.norm_hh)) {
+          fill(call_.d_recurrent + at(t, row) * G * H_, G * H_);
+          fill(call_.d_seen + at(t, row) * H_, H_);
+        }
+        if (has(layer_.weight_hr)) fill(call_.d_new_h + at(t, row) * R_, R_);
+      }
+    }
+    return count;
+  }
+
+  bool is_reset(Index t, Index row) const {
+    return layer_.reset != nullptr && layer_.reset[at(t, row)];
+  }
+
+  const T* cell_before(Index t, Index row) const {
+    if (is_reset(t, row))
+      return layer_.reset_c == nullptr ? work_.zeros : layer_.reset_c + row * H_;
+    const bool first = layer_.reverse ? t + 1 == layer_.steps || !layer_.alive(t + 1, row) : t == 0;
+    if (first) return layer_.c_0 + row * H_;
+    return call_.cells + at(layer_.reverse ? t + 1 : t - 1, row) * H_;
+  }
+
+  struct OldAndNew {
+    Vec<T> old_value, new_value;
+  };
+
+  static OldAndNew through_zoneout(Vec<T> d, const bool* mask, T rate, Index from, int n) {
+    const Vec<T> zero(T(0));
+    if (mask != nullptr) {
+      const auto kept = Vec<T>::load_mask(mask + from, n);
+      return {select(kept, d, zero), select(kept, zero, d)};
+    }
+    if (rate == 0) return {zero, d};
+    return {d * Vec<T>(rate), d * Vec<T>(1 - rate)};
+  }
+
+  // The gradient of h before zoneout; that of the old h takes the place of that of the new one.
+  Vec<T> through_hidden_zoneout(Index t, Index row, Index column, int n) {
+    T* const state = call_.d_h_0 + row * R_ + column;
+    const Index in_time = at(t, row) * R_ + column;
+    Vec<T> d = Vec<T>::load(state, n);
+    if (call_.d_output != nullptr) d = d + Vec<T>::load(call_.d_output + in_time, n);
+    if (plain) return d;
+    const OldAndNew split =
+        through_zoneout(d, layer_.zoneout_hidden_mask, layer_.zoneout_hidden, in_time, n);
+    split.old_value.store(state, n);
+    return split.new_value;
+  }
+
+  void through_projection(Index t, Index count) {
+    for (Index i = 0; i < count; ++i) {
+      const Index row = work_.live[i];
+      if (!does_chores_for(row)) continue;
+      for_each_vector<T>(0, R_, [&](Index column, int n) {
+        through_hidden_zoneout(t, row, column, n)
+            .store(call_.d_new_h + at(t, row) * R_ + column, n);
+      });
+    }
+    share_.wait();
+    const Range own = share_.panels(panel_count<T>(H_));
+    for (Index panel = own.first; panel < own.last; ++panel)
+      multiply_by_panel(
+          count, work_.panels_hr, R_, H_, panel,
+          [&](Index i) { return call_.d_new_h + at(t, work_.live[i]) * R_; },
+          [&](Index i, Index unit, int n, Vec<T> d) {
+            d.store(work_.d_emitted + work_.live[i] * H_ + unit, n);
+          });
+    share_.wait();
+  }
+
+  // What the forward pass knew of one vector of units.
+  struct Now {
+    Vec<T> i, f, g, o, c, unclipped, new_c;
+  };
+
+  Now forward_again(Index t, Index row, const T* c, Index unit, int n) const {
+    const T* const gates = call_.gates + at(t, row) * G * H_ + unit;
+    Now now;
+    now.f = Vec<T>::load(gates + (G - 3) * H_, n);
+    now.g = Vec<T>::load(gates + (G - 2) * H_, n);
+    now.o = Vec<T>::load(gates + (G - 1) * H_, n);
+    now.i = G == 4 ? Vec<T>::load(gates, n) : Vec<T>(T(1)) - now.f;
+    now.c = Vec<T>::load(c + unit, n);
+    now.unclipped = fma(now.f, now.c, now.i * now.g);
+    now.new_c = now.unclipped;
+    if (!plain && layer_.cell_clip != 0)
+      now.new_c = min(Vec<T>(layer_.cell_clip), max(Vec<T>(-layer_.cell_clip), now.unclipped));
+    return now;
+  }
+
+  Vec<T> emitted_gradient(Index t, Index row, Index unit, int n) {
+    if (has(layer_.weight_hr)) return Vec<T>::load(work_.d_emitted + row * H_ + unit, n);
+    return through_hidden_zoneout(t, row, unit, n);
+  }
+
+  static Vec<T> d_of_tanh(Vec<T> d, Vec<T> value) { return d * (Vec<T>(T(1)) - value * value); }
+  static Vec<T> d_of_sigmoid(Vec<T> d, Vec<T> value) { return d * value * (Vec<T>(T(1)) - value); }
+
+  void through_cell(Index t, Index row, const T* c, Index unit, int n) {
+    const Now now = forward_again(t, row, c, unit, n);
+    const Vec<T> d_emitted = emitted_gradient(t, row, unit, n);
+    const Vec<T> tanh_seen = tanh(now.new_c);
+    through_gates(t, row, unit, n, now, d_emitted * tanh_seen,
+                  d_of_tanh(d_emitted * now.o, tanh_seen));
+  }
+
+  // From the gradient of o and that of c' by way of the output, to those of z and of c.
+  void through_gates(Index t, Index row, Index unit, int n, const Now& now, Vec<T> d_o,
+                     Vec<T> d_seen) {
+    const Index in_time = at(t, row) * H_ + unit;
+    const auto with_own = [&](Vec<T> d, int gate) {
+      if (call_.d_gates == nullptr) return d;
+      return d + Vec<T>::load(call_.d_gates + (at(t, row) * G + gate) * H_ + unit, n);
+    };
+    const auto peephole = [&](int which) {
+      return Vec<T>::load(layer_.peephole + which * H_ + unit, n);
+    };
+    const Vec<T> d_z_o = d_of_sigmoid(with_own(d_o, G - 1), now.o);
+
+    T* const state = call_.d_c_0 + row * H_ + unit;
+    Vec<T> d_c = Vec<T>::load(state, n);
+    if (call_.d_cells != nullptr) d_c = d_c + Vec<T>::load(call_.d_cells + in_time, n);
+    OldAndNew split{Vec<T>(T(0)), d_c};
+    if (!plain)
+      split = through_zoneout(d_c, layer_.zoneout_cell_mask, layer_.zoneout_cell, in_time, n);
+    Vec<T> d_new_c = split.new_value + d_seen;
+    if (has(layer_.peephole)) d_new_c = fma(d_z_o, peephole(G - 2), d_new_c);
+    if (!plain && layer_.cell_clip != 0)
+      d_new_c =
+          select(less_equal(abs(now.unclipped), Vec<T>(layer_.cell_clip)), d_new_c, Vec<T>(T(0)));
+
+    const Vec<T> d_i = d_new_c * now.g;
+    Vec<T> d_f = with_own(d_new_c * now.c, G - 3);
+    if (G == 3) d_f = d_f - d_i;
+    const Vec<T> d_z_f = d_of_sigmoid(d_f, now.f);
+    const Vec<T> d_z_g = d_of_tanh(with_own(d_new_c * now.i, G - 2), now.g);
+    Vec<T> d_old_c = fma(d_new_c, now.f, split.old_value);
+    if (has(layer_.peephole)) d_old_c = fma(d_z_f, peephole(G - 3), d_old_c);
+
+    T* const to = call_.d_z + at(t, row) * G * H_ + unit;
+    if (G == 4) {
+      const Vec<T> d_z_i = d_of_sigmoid(with_own(d_i, 0), now.i);
+      d_z_i.store(to, n);
+      if (has(layer_.peephole)) d_old_c = fma(d_z_i, peephole(0), d_old_c);
+    }
+    d_z_f.store(to + (G - 3) * H_, n);
+    d_z_g.store(to + (G - 2) * H_, n);
+    d_z_o.store(to + (G - 1) * H_, n);
+    hand_back(is_reset(t, row) ? call_.d_reset_c + row * H_ + unit : nullptr, state, d_old_c, n);
+  }
+
+  // The gradient of the state that a step starts from: of the last one, or of what a reset sets.
+  static void hand_back(T* reset, T* state, Vec<T> d, int n) {
+    if (reset != nullptr) {
+      (Vec<T>::load(reset, n) + d).store(reset, n);
+      d = Vec<T>(T(0));
+    }
+    d.store(state, n);
+  }
+
+  // All of one row, where layer norm makes each unit depend on the others.
+  void through_normalized_cell(Index t, Index row) {
+    const T* const c = cell_before(t, row);
+    T* const d_seen = call_.d_seen + at(t, row) * H_;
+    T* const d_emitted = work_.d_emitted + row * H_;
+    for_each_vector<T>(0, H_, [&](Index unit, int n) {
+      emitted_gradient(t, row, unit, n).store(d_emitted + unit, n);
+      forward_again(t, row, c, unit, n).new_c.store(work_.new_c + unit, n);
+    });
+    const Normalizer<T> of_cell = normalizer_of(work_.new_c, H_, layer_.norm_epsilon);
+    const auto tanh_seen = [&](Index unit, int n) {
+      Vec<T> seen =
+          of_cell(Vec<T>::load(work_.new_c + unit, n)) * Vec<T>::load(layer_.norm_cell + unit, n);
+      if (layer_.norm_cell_bias != nullptr)
+        seen = seen + Vec<T>::load(layer_.norm_cell_bias + unit, n);
+      return tanh(seen);
+    };
+    for_each_vector<T>(0, H_, [&](Index unit, int n) {
+      const Vec<T> o = Vec<T>::load(call_.gates + (at(t, row) * G + G - 1) * H_ + unit, n);
+      d_of_tanh(Vec<T>::load(d_emitted + unit, n) * o, tanh_seen(unit, n)).store(d_seen + unit, n);
+    });
+    const ThroughNorm<T> cell_norm =
+        through_norm(d_seen, layer_.norm_cell, work_.new_c, H_, layer_.norm_epsilon);
+    for_each_vector<T>(0, H_, [&](Index unit, int n) {
+      const Now now = forward_again(t, row, c, unit, n);
+      const Vec<T> scaled =
+          Vec<T>::load(d_seen + unit, n) * Vec<T>::load(layer_.norm_cell + unit, n);
+      through_gates(t, row, unit, n, now, Vec<T>::load(d_emitted + unit, n) * tanh_seen(unit, n),
+                    cell_norm(scaled, now.new_c));
+    });
+
+    const T* const d_z = call_.d_z + at(t, row) * G * H_;
+    const T* const product = call_.recurrent + at(t, row) * G * H_;
+    T* const d_recurrent = call_.d_recurrent + at(t, row) * G * H_;
+    const ThroughNorm<T> product_norm =
+        through_norm(d_z, layer_.norm_hh, product, G * H_, layer_.norm_epsilon);
+    for_each_vector<T>(0, G * H_, [&](Index i, int n) {
+      const Vec<T> scaled = Vec<T>::load(d_z + i, n) * Vec<T>::load(layer_.norm_hh + i, n);
+      product_norm(scaled, Vec<T>::load(product + i, n)).store(d_recurrent + i, n);
+    });
+  }
+
+  // From the gradient of R h to that of h.
+  void through_recurrence(Index t, Index count) {
+    const T* const d = has(layer_.norm_hh) ? call_.d_recurrent : call_.d_z;
+    const Range own = share_.panels(panel_count<T>(R_));
+    for (Index panel = own.first; panel < own.last; ++panel)
+      multiply_by_panel(
+          count, work_.panels, G * H_, R_, panel,
+          [&](Index i) { return d + at(t, work_.live[i]) * G * H_; },
+          [&](Index i, Index column, int n, Vec<T> d_h) {
+            const Index row = work_.live[i], in_batch = row * R_ + column;
+            T* const state = call_.d_h_0 + in_batch;
+            if (has(layer_.recurrent_mask))
+              d_h = d_h * Vec<T>::load(layer_.recurrent_mask + in_batch, n);
+            if (!plain) d_h = d_h + Vec<T>::load(state, n);
+            hand_back(is_reset(t, row) ? call_.d_reset_h + in_batch : nullptr, state, d_h, n);
+          });
+  }
+
+  const BackwardCall<T>& call_;
+  const Layer<T>& layer_;
+  const Index H_, R_;
+  Share share_;
+  Workspace<T> work_;
+};
+
+}  // namespace
+
+template <typename T>
+Index backward_scratch(const BackwardCall<T>& call, int threads) {
+  return Workspace<T>().lay_out(call.layer, threads, nullptr);
+}
+
+template <typename T>
+void backward(const BackwardCall<T>& call, T* scratch, const Member& member) {
+  if (call.layer.is_plain()) {
+    Backward<T, 4, true>(call, scratch, member).run();
+  } else if (call.layer.gate_count == 4) {
+    Backward<T, 4, false>(call, scratch, member).run();
+  } else {
+    Backward<T, 3, false>(call, scratch, member).run();
+  }
+}
+
+template Index backward_scratch(const BackwardCall<float>&, int);
+template Index backward_scratch(const BackwardCall<double>&, int);
+template void backward(const BackwardCall<float>&, float*, const Member&);
+template void backward(const BackwardCall<double>&, double*, const Member&);
+
+}  // namespace FASTLSTM_TARGET
+}  // namespace fastlstm

@@ -1,0 +1,262 @@
+// The kernels as functions of Python. `bind_kernels` is called by the module in bindings.cpp.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include "arrays.h"
+#include "engine.h"
+
+namespace nb = nanobind;
+
+namespace fastlstm {
+namespace {
+
+// What the forward and the backward pass take alike, as `ScanArguments` names it.
+struct LayerArrays {
+  In c_0, reset_c, weight_hh, weight_hr, weight_peephole, norm_hh, norm_cell, norm_cell_bias;
+  In lengths, reset, recurrent_mask, zoneout_cell_mask, zoneout_hidden_mask;
+  double zoneout_cell, zoneout_hidden, cell_clip, norm_epsilon;
+  bool reverse;
+};
+
+struct Sizes {
+  Index T, B, H, R, GH;
+};
+
+// From the shapes of three arrays, whose agreement is checked with all the others.
+Sizes sizes_of(const Shape& gates, const Shape& h, const Shape& c) {
+  if (gates.size() != 3) refuse("gates", "must have 3 dimensions, got " + text_of(gates));
+  if (h.size() != 2) refuse("h_0", "must have 2 dimensions, got " + text_of(h));
+  if (c.size() != 2) refuse("c_0", "must have 2 dimensions, got " + text_of(c));
+  const Sizes sizes{gates[0], gates[1], c[1], h[1], gates[2]};
+  if (sizes.T < 1 || sizes.H < 1 || sizes.R < 1)
+    refuse("gates", "must have at least one step and one unit, got " + text_of(gates));
+  if (sizes.GH != 3 * sizes.H && sizes.GH != 4 * sizes.H)
+    refuse("gates", "must be 3 or 4 times as wide as c_0, got " + text_of(gates));
+  return sizes;
+}
+
+template <typename T>
+Layer<T> layer_of(const Sizes& n, const LayerArrays& a) {
+  Layer<T> layer{};
+  layer.steps = n.T;
+  layer.rows = n.B;
+  layer.hidden = n.H;
+  layer.recurrent = n.R;
+  layer.gate_count = static_cast<int>(n.GH / n.H);
+  layer.reverse = a.reverse;
+  if (!a.weight_hr && n.R != n.H) refuse("h_0", "must be as wide as c_0 without weight_hr");
+  const bool norm = a.norm_hh.has_value();
+  layer.weight_hh = needed<const T>("weight_hh", a.weight_hh, {n.GH, n.R});
+  layer.weight_hr = pointer<const T>("weight_hr", a.weight_hr, {n.R, n.H});
+  layer.peephole =
+      pointer<const T>("weight_peephole", a.weight_peephole, {layer.gate_count - 1, n.H});
+  layer.norm_hh = pointer<const T>("norm_hh", a.norm_hh, {n.GH});
+  layer.norm_cell = needed_if<const T>(norm, "norm_cell", a.norm_cell, {n.H});
+  layer.norm_cell_bias = pointer<const T>("norm_cell_bias", a.norm_cell_bias, {n.H});
+  layer.c_0 = needed<const T>("c_0", a.c_0, {n.B, n.H});
+  layer.reset_c = pointer<const T>("reset_c", a.reset_c, {n.B, n.H});
+  layer.lengths = pointer<const std::int64_t>("lengths", a.lengths, {n.B});
+  layer.reset = pointer<const bool>("reset", a.reset, {n.T, n.B});
+  layer.recurrent_mask = pointer<const T>("recurrent_mask", a.recurrent_mask, {n.B, n.R});
+  layer.zoneout_cell_mask =
+      pointer<const bool>("zoneout_cell_mask", a.zoneout_cell_mask, {n.T, n.B, n.H});
+  layer.zoneout_hidden_mask =
+      pointer<const bool>("zoneout_hidden_mask", a.zoneout_hidden_mask, {n.T, n.B, n.R});
+  layer.zoneout_cell = static_cast<T>(a.zoneout_cell);
+  layer.zoneout_hidden = static_cast<T>(a.zoneout_hidden);
+  layer.cell_clip = static_cast<T>(a.cell_clip);
+  layer.norm_epsilon = static_cast<T>(a.norm_epsilon);
+  return layer;
+}
+
+int checked_threads(int threads) {
+  if (threads < 1 || threads > 1024)
+    throw nb::value_error("engine: threads must be between 1 and 1024");
+  return threads;
+}
+
+// Runs `work` for the scalar type of `array`, without the interpreter's lock, which it takes from
+// `prepare`'s result: the call, every pointer of which has been checked.
+template <typename Array, typename Prepare>
+void run_for_dtype(const char* name, const std::optional<Array>& array, const Prepare& prepare) {
+  if (!array) refuse(name, "is missing");
+  const auto run = [&](auto zero) {
+    const auto work = prepare(zero);
+    bool enough_memory;
+    {
+      const nb::gil_scoped_release released;
+      enough_memory = work();
+    }
+    if (!enough_memory) throw std::bad_alloc();
+  };
+  if (array->dtype() == nb::dtype<float>()) return run(0.0f);
+  if (array->dtype() == nb::dtype<double>()) return run(0.0);
+  throw nb::type_error(
+      (std::string("engine: ") + name + " must be of dtype float32 or float64").c_str());
+}
+
+void forward(const LayerArrays& arrays, const In& h_0, const In& reset_h, const Out& gates,
+             bool keep_gates, const Out& output, const Out& h_n, const Out& c_n, const Out& cells,
+             Index save_every, int threads) {
+  run_for_dtype("gates", gates, [&](auto zero) {
+    using T = decltype(zero);
+    if (!h_0) refuse("h_0", "is missing");
+    if (!arrays.c_0) refuse("c_0", "is missing");
+    const Sizes n = sizes_of(shape_of(*gates), shape_of(*h_0), shape_of(*arrays.c_0));
+    if (save_every < 0) refuse("save_every", "must not be negative");
+    const Index kept = save_every == 0 ? 0 : 1 + (n.T - 1) / save_every;
+    ForwardCall<T> call{};
+    call.layer = layer_of<T>(n, arrays);
+    call.h_0 = needed<const T>("h_0", h_0, {n.B, n.R});
+    call.reset_h = pointer<const T>("reset_h", reset_h, {n.B, n.R});
+    call.gates = needed<T>("gates", gates, {n.T, n.B, n.GH});
+    call.keep_gates = keep_gates;
+    call.output = needed<T>("output", output, {n.T, n.B, n.R});
+    call.h_n = needed<T>("h_n", h_n, {n.B, n.R});
+    call.c_n = needed<T>("c_n", c_n, {n.B, n.H});
+    call.cells = needed_if<T>(save_every > 0, "cells", cells, {kept, n.B, n.H});
+    call.save_every = save_every;
+    const int team = checked_threads(threads);
+    return [call, team] { return run_forward(call, team); };
+  });
+}
+
+void backward(const LayerArrays& arrays, const In& gates, const In& cells, const In& recurrent,
+              const In& d_output, const In& d_h_n, const In& d_c_n, const In& d_gates,
+              const In& d_cells, const Out& d_z, const Out& d_recurrent, const Out& d_seen,
+              const Out& d_new_h, const Out& d_h_0, const Out& d_c_0, const Out& d_reset_h,
+              const Out& d_reset_c, int threads) {
+  run_for_dtype("gates", gates, [&](auto zero) {
+    using T = decltype(zero);
+    if (!d_h_0) refuse("d_h_0", "is missing");
+    if (!arrays.c_0) refuse("c_0", "is missing");
+    const Sizes n = sizes_of(shape_of(*gates), shape_of(*d_h_0), shape_of(*arrays.c_0));
+    const bool norm = arrays.norm_hh.has_value(), resets = arrays.reset.has_value();
+    const Shape of_gates{n.T, n.B, n.GH}, of_cells{n.T, n.B, n.H}, of_output{n.T, n.B, n.R};
+    const Shape of_h{n.B, n.R}, of_c{n.B, n.H};
+    BackwardCall<T> call{};
+    call.layer = layer_of<T>(n, arrays);
+    call.gates = needed<const T>("gates", gates, of_gates);
+    call.cells = needed<const T>("cells", cells, of_cells);
+    call.recurrent = needed_if<const T>(norm, "recurrent", recurrent, of_gates);
+    call.d_output = pointer<const T>("d_output", d_output, of_output);
+    call.d_h_n = pointer<const T>("d_h_n", d_h_n, of_h);
+    call.d_c_n = pointer<const T>("d_c_n", d_c_n, of_c);
+    call.d_gates = pointer<const T>("d_gates", d_gates, of_gates);
+    call.d_cells = pointer<const T>("d_cells", d_cells, of_cells);
+    call.d_z = needed<T>("d_z", d_z, of_gates);
+    call.d_recurrent = needed_if<T>(norm, "d_recurrent", d_recurrent, of_gates);
+    call.d_seen = needed_if<T>(norm, "d_seen", d_seen, of_cells);
+    call.d_new_h = needed_if<T>(arrays.weight_hr.has_value(), "d_new_h", d_new_h, of_output);
+    call.d_h_0 = needed<T>("d_h_0", d_h_0, of_h);
+    call.d_c_0 = needed<T>("d_c_0", d_c_0, of_c);
+    call.d_reset_h = needed_if<T>(resets, "d_reset_h", d_reset_h, of_h);
+    call.d_reset_c = needed_if<T>(resets, "d_reset_c", d_reset_c, of_c);
+    const int team = checked_threads(threads);
+    return [call, team] { return run_backward(call, team); };
+  });
+}
+
+void product(const In& a, const In& b, const In& bias, const Out& out, int threads) {
+  run_for_dtype("out", out, [&](auto zero) {
+    using T = decltype(zero);
+    if (!a || a->ndim() != 2) refuse("a", "must have 2 dimensions");
+    if (!b || b->ndim() != 2) refuse("b", "must have 2 dimensions");
+    check_kind<T>("a", *a);
+    check_kind<T>("b", *b);
+    ProductCall<T> call{};
+    call.rows = static_cast<Index>(a->shape(0));
+    call.depth = static_cast<Index>(a->shape(1));
+    call.columns = static_cast<Index>(b->shape(1));
+    if (static_cast<Index>(b->shape(0)) != call.depth)
+      refuse("b", "must have as many rows as a has columns");
+    call.a = static_cast<const T*>(a->data());
+    call.a_row_stride = a->stride(0);
+    call.a_depth_stride = a->stride(1);
+    call.b = static_cast<const T*>(b->data());
+    call.b_depth_stride = b->stride(0);
+    call.b_column_stride = b->stride(1);
+    call.bias = pointer<const T>("bias", bias, {call.columns});
+    call.out = needed<T>("out", out, {call.rows, call.columns});
+    call.out_stride = call.columns;
+    const int team = checked_threads(threads);
+    return [call, team] { return run_product(call, team); };
+  });
+}
+
+void activation(const std::string& name, const In& from, const Out& to) {
+  run_for_dtype("to", to, [&](auto zero) {
+    using T = decltype(zero);
+    const Shape shape = shape_of(*to);
+    const T* const source = needed<const T>("from", from, shape);
+    T* const target = needed<T>("to", to, shape);
+    if (name != "sigmoid" && name != "tanh")
+      throw nb::value_error("engine: there are the activations sigmoid and tanh");
+    const Index count = static_cast<Index>(to->size());
+    const auto apply = name == "tanh" ? &run_tanh<T> : &run_sigmoid<T>;
+    return [=] {
+      apply(source, target, count);
+      return true;
+    };
+  });
+}
+
+}  // namespace
+
+void bind_kernels(nb::module_& module) {
+  nb::class_<LayerArrays>(module, "Layer", "What the forward and the backward pass take alike.")
+      .def(
+          "__init__",
+          [](LayerArrays* self, In c_0, In reset_c, In weight_hh, In weight_hr, In weight_peephole,
+             In norm_hh, In norm_cell, In norm_cell_bias, In lengths, In reset, In recurrent_mask,
+             In zoneout_cell_mask, In zoneout_hidden_mask, double zoneout_cell,
+             double zoneout_hidden, double cell_clip, double norm_epsilon, bool reverse) {
+            new (self) LayerArrays{c_0,
+                                   reset_c,
+                                   weight_hh,
+                                   weight_hr,
+                                   weight_peephole,
+                                   norm_hh,
+                                   norm_cell,
+                                   norm_cell_bias,
+                                   lengths,
+                                   reset,
+                                   recurrent_mask,
+                                   zoneout_cell_mask,
+                                   zoneout_hidden_mask,
+                                   zoneout_cell,
+                                   zoneout_hidden,
+                                   cell_clip,
+                                   norm_epsilon,
+                                   reverse};
+          },
+          nb::arg("c_0").none(), nb::arg("reset_c").none(), nb::arg("weight_hh").none(),
+          nb::arg("weight_hr").none(), nb::arg("weight_peephole").none(), nb::arg("norm_hh").none(),
+          nb::arg("norm_cell").none(), nb::arg("norm_cell_bias").none(), nb::arg("lengths").none(),
+          nb::arg("reset").none(), nb::arg("recurrent_mask").none(),
+          nb::arg("zoneout_cell_mask").none(), nb::arg("zoneout_hidden_mask").none(),
+          nb::arg("zoneout_cell"), nb::arg("zoneout_hidden"), nb::arg("cell_clip"),
+          nb::arg("norm_epsilon"), nb::arg("reverse"));
+
+  module.def("forward", &forward, nb::arg("layer"), nb::arg("h_0").none(),
+             nb::arg("reset_h").none(), nb::arg("gates").none(), nb::arg("keep_gates"),
+             nb::arg("output").none(), nb::arg("h_n").none(), nb::arg("c_n").none(),
+             nb::arg("cells").none(), nb::arg("save_every"), nb::arg("threads"),
+             "Run a layer over all steps. `gates` holds W x + b, and the gates if they are kept.");
+
+  module.def("backward", &backward, nb::arg("layer"), nb::arg("gates").none(),
+             nb::arg("cells").none(), nb::arg("recurrent").none(), nb::arg("d_output").none(),
+             nb::arg("d_h_n").none(), nb::arg("d_c_n").none(), nb::arg("d_gates").none(),
+             nb::arg("d_cells").none(), nb::arg("d_z").none(), nb::arg("d_recurrent").none(),
+             nb::arg("d_seen").none(), nb::arg("d_new_h").none(), nb::arg("d_h_0").none(),
+             nb::arg("d_c_0").none(), nb::arg("d_reset_h").none(), nb::arg("d_reset_c").none(),
+             nb::arg("threads"), "Write what each step contributes to the gradients.");
+
+  module.def("product", &product, nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(),
+             nb::arg("out").none(), nb::arg("threads"), "out = a·b + bias.");
+
+  module.def("activation", &activation, nb::arg("name"), nb::arg("source").none(),
+             nb::arg("target").none(), "The engine's `sigmoid` or `tanh`, for tests.");
+}
+
+}  // namespace fastlstm

@@ -1,0 +1,136 @@
+#include "engine.h"
+
+#include <cstdint>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "dispatch.h"
+#include "kernels.h"
+
+namespace fastlstm {
+namespace {
+
+template <typename T>
+const Kernels<T>& kernels() {
+  switch (target().isa) {
+#if defined(FASTLSTM_X86_64_KERNELS)
+    case Isa::avx512:
+      return avx512::kernels<T>;
+    case Isa::avx2:
+      return avx2::kernels<T>;
+#endif
+    default:
+      return scalar::kernels<T>;
+  }
+}
+
+// Asks for large pages where the memory of a large result has not been touched yet: the first touch
+// of small ones costs as much as the whole product that is stored there takes otherwise.
+template <typename T>
+void expect_large_pages(T* memory, Index count) {
+#if defined(__linux__)
+  constexpr std::uintptr_t page = 4096, worth_it = 4 << 20;
+  const auto first = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
+  const auto last = reinterpret_cast<std::uintptr_t>(memory + count) / page * page;
+  // A refusal changes nothing but the time.
+  if (memory != nullptr && last > first && last - first >= worth_it)
+    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+  static_cast<void>(memory);
+  static_cast<void>(count);
+#endif
+}
+
+// Aligned to a cache line; null if there is no memory.
+template <typename T>
+class Scratch {
+ public:
+  explicit Scratch(Index count)
+      : memory_(::operator new(static_cast<std::size_t>(count > 0 ? count : 1) * sizeof(T),
+                               alignment, std::nothrow)) {
+    expect_large_pages(get(), count);
+  }
+  ~Scratch() { ::operator delete(memory_, alignment); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  T* get() const { return static_cast<T*>(memory_); }
+
+ private:
+  static constexpr std::align_val_t alignment{64};
+  void* memory_;
+};
+
+// A second thread has to be woken, which takes as long as a million multiply-adds, and members that
+// share the columns meet at every step, which takes as long as some ten thousand.
+constexpr double worth_waking = 2e6;
+constexpr double worth_meeting = 5e4;
+
+template <typename T>
+int threads_for(const Layer<T>& layer, int threads) {
+  const double of_step = static_cast<double>(layer.rows) * static_cast<double>(layer.recurrent) *
+                         static_cast<double>(layer.gates_width());
+  const bool worth_it =
+      of_step * static_cast<double>(layer.steps) >= worth_waking && of_step >= worth_meeting;
+  return worth_it ? threads : 1;
+}
+
+template <typename T, typename Call>
+bool run(const Call& call, int threads, Index (*scratch_of)(const Call&, int),
+         void (*kernel)(const Call&, T*, const Member&)) {
+  const Scratch<T> scratch(scratch_of(call, threads));
+  if (scratch.get() == nullptr) return false;
+  run_in_team(threads, [&](const Member& member) { kernel(call, scratch.get(), member); });
+  return true;
+}
+
+}  // namespace
+
+template <typename T>
+bool run_forward(const ForwardCall<T>& call, int threads) {
+  const Layer<T>& layer = call.layer;
+  expect_large_pages(call.output, layer.steps * layer.rows * layer.recurrent);
+  if (call.save_every == 1) expect_large_pages(call.cells, layer.steps * layer.rows * layer.hidden);
+  return run<T>(call, threads_for(call.layer, threads), kernels<T>().forward_scratch,
+                kernels<T>().forward);
+}
+
+template <typename T>
+bool run_backward(const BackwardCall<T>& call, int threads) {
+  expect_large_pages(call.d_z, call.layer.steps * call.layer.rows * call.layer.gates_width());
+  return run<T>(call, threads_for(call.layer, threads), kernels<T>().backward_scratch,
+                kernels<T>().backward);
+}
+
+template <typename T>
+bool run_product(const ProductCall<T>& call, int threads) {
+  const double work = static_cast<double>(call.rows) * static_cast<double>(call.depth) *
+                      static_cast<double>(call.columns);
+  expect_large_pages(call.out, call.rows * call.columns);
+  return run<T>(call, work >= worth_waking ? threads : 1, kernels<T>().product_scratch,
+                kernels<T>().product);
+}
+
+template <typename T>
+void run_sigmoid(const T* from, T* to, Index count) {
+  kernels<T>().sigmoid(from, to, count);
+}
+
+template <typename T>
+void run_tanh(const T* from, T* to, Index count) {
+  kernels<T>().tanh(from, to, count);
+}
+
+#define FASTLSTM_INSTANTIATE(T)                            \
+  template bool run_forward(const ForwardCall<T>&, int);   \
+  template bool run_backward(const BackwardCall<T>&, int); \
+  template bool run_product(const ProductCall<T>&, int);   \
+  template void run_sigmoid(const T*, T*, Index);          \
+  template void run_tanh(const T*, T*, Index);
+FASTLSTM_INSTANTIATE(float)
+FASTLSTM_INSTANTIATE(double)
+#undef FASTLSTM_INSTANTIATE
+
+}  // namespace fastlstm

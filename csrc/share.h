@@ -1,0 +1,114 @@
+// How one call is divided among the members of a team, and its scratch memory among its arrays.
+#pragma once
+
+#include "calls.h"
+#include "panel.h"
+#include "threads.h"
+
+namespace fastlstm {
+namespace FASTLSTM_TARGET {
+
+struct Range {
+  Index first, last;
+  Index size() const { return last - first; }
+};
+
+// The part of [0, count) that falls to one member; all parts have the same size, within one.
+inline Range part_of(Index count, const Member& member) {
+  return {count * member.index / member.count, count * (member.index + 1) / member.count};
+}
+
+// Hands out parts of the scratch memory, each on a cache line of its own. With a null pointer it
+// only counts how much is needed.
+template <typename T>
+class Arena {
+ public:
+  explicit Arena(T* memory) : memory_(memory) {}
+  T* take(Index count) {
+    T* const taken = memory_ == nullptr ? nullptr : memory_ + used_;
+    constexpr Index line = 64 / sizeof(T);
+    used_ += divide_up(count, line) * line;
+    return taken;
+  }
+  Index used() const { return used_; }
+
+ private:
+  T* memory_;
+  Index used_ = 0;
+};
+
+// The rows and the panels of columns that a member multiplies. Where each member has many rows, or
+// the whole matrix fits its own level-2 cache, it takes its rows through all steps and meets the
+// others never. Else the matrix is the larger thing, and each member keeps a part of it.
+struct Share {
+  bool by_rows;
+  Range rows;    // to multiply
+  Range chores;  // rows to do everything else for
+  Member member;
+
+  Range panels(Index count) const { return by_rows ? Range{0, count} : part_of(count, member); }
+  // Where members work on columns of the same rows, each waits for the others' columns.
+  void wait() const {
+    if (!by_rows) member.wait();
+  }
+};
+
+inline Share share_of(Index rows, Index matrix_bytes, const Member& member) {
+  constexpr Index level2_bytes = 768 * 1024;
+  constexpr Index many_rows = 16;
+  const Index each = rows / member.count;
+  const bool by_rows =
+      member.count == 1 || each >= many_rows || (each >= 1 && matrix_bytes <= level2_bytes);
+  const Range chores = part_of(rows, member);
+  return {by_rows, by_rows ? chores : Range{0, rows}, chores, member};
+}
+
+// The columns of the panel `panel` out of `count`, and how many vectors wide it is.
+template <typename T>
+inline Range columns_of_panel(Index panel, Index count) {
+  constexpr Index most = panel_vectors * Vec<T>::width;
+  const Index last = (panel + 1) * most;
+  return {panel * most, last < count ? last : count};
+}
+
+template <typename T>
+inline Index panel_count(Index columns) {
+  return divide_up(columns, panel_vectors * Vec<T>::width);
+}
+
+// The rows of a tile: as few tiles as can be, of equal size within one.
+template <typename Work>
+inline void for_each_tile(Index rows, Index most, const Work& work) {
+  const Index tiles = divide_up(rows, most);
+  for (Index tile = 0; tile < tiles; ++tile) {
+    const Index first = rows * tile / tiles;
+    work(first, rows * (tile + 1) / tiles - first);
+  }
+}
+
+// Multiplies rows by one panel and hands each vector of the products to `use(row, column, lanes,
+// product)`. `from(row)` points to the `depth` factors of a row; `panels` holds all panels of a
+// matrix of `columns`.
+template <typename T, typename From, typename Use>
+inline void multiply_by_panel(Index rows, const T* panels, Index depth, Index columns, Index panel,
+                              const From& from, const Use& use) {
+  constexpr Index width = Vec<T>::width;
+  const Range range = columns_of_panel<T>(panel, columns);
+  const int vectors = static_cast<int>(divide_up(range.size(), width));
+  for_each_tile(rows, tile_rows, [&](Index first, Index count) {
+    const T* factors[tile_rows];
+    for (Index row = 0; row < count; ++row) factors[row] = from(first + row);
+    Vec<T> sums[tile_rows * panel_vectors];
+    for (Vec<T>& one : sums) one = Vec<T>(T(0));
+    multiply(vectors, static_cast<int>(count), factors, panels + range.first * depth, depth, sums);
+    for (Index row = 0; row < count; ++row)
+      for (int vector = 0; vector < vectors; ++vector) {
+        const Index column = range.first + vector * width;
+        const Index lanes = range.last - column < width ? range.last - column : width;
+        use(first + row, column, static_cast<int>(lanes), sums[row * vectors + vector]);
+      }
+  });
+}
+
+}  // namespace FASTLSTM_TARGET
+}  // namespace fastlstm

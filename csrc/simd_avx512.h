@@ -1,0 +1,158 @@
+// The vector type for AVX-512 F, BW, DQ and VL; included by simd.h alone.
+#pragma once
+
+#include <immintrin.h>
+
+namespace fastlstm {
+namespace FASTLSTM_TARGET {
+
+// Twenty-four sums, four vectors of columns and one broadcast: 29 of the 32 registers.
+constexpr int tile_rows = 6;
+
+template <>
+struct Vec<float> {
+  static constexpr int width = 16;
+  using Mask = __mmask16;
+  __m512 lanes;
+
+  Vec() = default;
+  Vec(__m512 value) : lanes(value) {}
+  explicit Vec(float value) : lanes(_mm512_set1_ps(value)) {}
+  static Mask first(int count) { return static_cast<Mask>((1u << count) - 1u); }
+  static Vec load(const float* from) { return _mm512_loadu_ps(from); }
+  static Vec load(const float* from, int count) {
+    return _mm512_maskz_loadu_ps(first(count), from);
+  }
+  void store(float* to) const { _mm512_storeu_ps(to, lanes); }
+  void store(float* to, int count) const { _mm512_mask_storeu_ps(to, first(count), lanes); }
+  static Mask load_mask(const bool* from, int count) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(first(count), from);
+    return _mm_test_epi8_mask(bytes, bytes);
+  }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int width = 8;
+  using Mask = __mmask8;
+  __m512d lanes;
+
+  Vec() = default;
+  Vec(__m512d value) : lanes(value) {}
+  explicit Vec(double value) : lanes(_mm512_set1_pd(value)) {}
+  static Mask first(int count) { return static_cast<Mask>((1u << count) - 1u); }
+  static Vec load(const double* from) { return _mm512_loadu_pd(from); }
+  static Vec load(const double* from, int count) {
+    return _mm512_maskz_loadu_pd(first(count), from);
+  }
+  void store(double* to) const { _mm512_storeu_pd(to, lanes); }
+  void store(double* to, int count) const { _mm512_mask_storeu_pd(to, first(count), lanes); }
+  static Mask load_mask(const bool* from, int count) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(first(count), from);
+    return static_cast<Mask>(_mm_test_epi8_mask(bytes, bytes));
+  }
+};
+
+#define FASTLSTM_VECTOR(T, suffix)                                                              \
+  inline Vec<T> operator+(Vec<T> a, Vec<T> b) { return _mm512_add_##suffix(a.lanes, b.lanes); } \
+  inline Vec<T> operator-(Vec<T> a, Vec<T> b) { return _mm512_sub_##suffix(a.lanes, b.lanes); } \
+  inline Vec<T> operator*(Vec<T> a, Vec<T> b) { return _mm512_mul_##suffix(a.lanes, b.lanes); } \
+  inline Vec<T> operator/(Vec<T> a, Vec<T> b) { return _mm512_div_##suffix(a.lanes, b.lanes); } \
+  inline Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {                                             \
+    return _mm512_fmadd_##suffix(a.lanes, b.lanes, c.lanes);                                    \
+  }                                                                                             \
+  inline Vec<T> remainder(Vec<T> a, Vec<T> b, Vec<T> c) {                                       \
+    return _mm512_fnmadd_##suffix(b.lanes, c.lanes, a.lanes);                                   \
+  }                                                                                             \
+  inline Vec<T> min(Vec<T> a, Vec<T> b) { return _mm512_min_##suffix(a.lanes, b.lanes); }       \
+  inline Vec<T> max(Vec<T> a, Vec<T> b) { return _mm512_max_##suffix(a.lanes, b.lanes); }       \
+  inline Vec<T> abs(Vec<T> a) { return _mm512_abs_##suffix(a.lanes); }                          \
+  inline Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {                                      \
+    const auto bit = _mm512_set1_##suffix(T(-0.0));                                             \
+    return _mm512_or_##suffix(_mm512_andnot_##suffix(bit, magnitude.lanes),                     \
+                              _mm512_and_##suffix(bit, sign.lanes));                            \
+  }                                                                                             \
+  inline Vec<T> round_to_integer(Vec<T> a) {                                                    \
+    return _mm512_roundscale_##suffix(a.lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);  \
+  }                                                                                             \
+  inline Vec<T> scale(Vec<T> a, Vec<T> n) { return _mm512_scalef_##suffix(a.lanes, n.lanes); }  \
+  inline Vec<T>::Mask less_equal(Vec<T> a, Vec<T> b) {                                          \
+    return _mm512_cmp_##suffix##_mask(a.lanes, b.lanes, _CMP_LE_OQ);                            \
+  }                                                                                             \
+  inline Vec<T> select(Vec<T>::Mask mask, Vec<T> if_set, Vec<T> if_clear) {                     \
+    return _mm512_mask_blend_##suffix(mask, if_clear.lanes, if_set.lanes);                      \
+  }                                                                                             \
+  inline T sum(Vec<T> a) { return _mm512_reduce_add_##suffix(a.lanes); }
+FASTLSTM_VECTOR(float, ps)
+FASTLSTM_VECTOR(double, pd)
+#undef FASTLSTM_VECTOR
+
+// An estimate, and one step of Newton's method, which doubles its bits.
+inline Vec<float> reciprocal(Vec<float> a) {
+  const Vec<float> estimate = _mm512_rcp14_ps(a.lanes);
+  return fma(estimate, remainder(Vec<float>(1.0f), a, estimate), estimate);
+}
+
+inline Vec<float> permute(Vec<float> a, __m512i lanes, Vec<float> b) {
+  return _mm512_permutex2var_ps(a.lanes, lanes, b.lanes);
+}
+inline Vec<double> permute(Vec<double> a, __m512i lanes, Vec<double> b) {
+  return _mm512_permutex2var_pd(a.lanes, lanes, b.lanes);
+}
+
+// Which lanes of two rows that are `distance` apart the upper or the lower one becomes, where the
+// blocks beside the diagonal change places.
+template <int distance, bool upper>
+inline __m512i lanes_of(Vec<float>) {
+  alignas(64) int lanes[16];
+  for (int lane = 0; lane < 16; ++lane)
+    lanes[lane] = upper ? (lane & distance ? lane - distance + 16 : lane)
+                        : (lane & distance ? lane + 16 : lane + distance);
+  return _mm512_load_si512(lanes);
+}
+template <int distance, bool upper>
+inline __m512i lanes_of(Vec<double>) {
+  alignas(64) long long lanes[8];
+  for (int lane = 0; lane < 8; ++lane)
+    lanes[lane] = upper ? (lane & distance ? lane - distance + 8 : lane)
+                        : (lane & distance ? lane + 8 : lane + distance);
+  return _mm512_load_si512(lanes);
+}
+
+// Blocks of 1, of 2, of 4, … change places with those across the diagonal.
+template <typename T, int distance>
+inline void exchange_blocks(Vec<T>* rows) {
+  if constexpr (distance < Vec<T>::width) {
+    const __m512i upper = lanes_of<distance, true>(rows[0]);
+    const __m512i lower = lanes_of<distance, false>(rows[0]);
+    for (int row = 0; row < Vec<T>::width; ++row) {
+      if (row & distance) continue;
+      const Vec<T> a = rows[row], b = rows[row + distance];
+      rows[row] = permute(a, upper, b);
+      rows[row + distance] = permute(a, lower, b);
+    }
+    exchange_blocks<T, 2 * distance>(rows);
+  }
+}
+
+template <typename T>
+inline void transpose_in_registers(const T* from, std::ptrdiff_t from_stride, T* to,
+                                   std::ptrdiff_t to_stride) {
+  Vec<T> rows[Vec<T>::width];
+  for (int row = 0; row < Vec<T>::width; ++row) rows[row] = Vec<T>::load(from + row * from_stride);
+  exchange_blocks<T, 1>(rows);
+  for (int row = 0; row < Vec<T>::width; ++row) rows[row].store(to + row * to_stride);
+}
+template <>
+inline void transpose_square(const float* from, std::ptrdiff_t from_stride, float* to,
+                             std::ptrdiff_t to_stride) {
+  transpose_in_registers(from, from_stride, to, to_stride);
+}
+template <>
+inline void transpose_square(const double* from, std::ptrdiff_t from_stride, double* to,
+                             std::ptrdiff_t to_stride) {
+  transpose_in_registers(from, from_stride, to, to_stride);
+}
+
+}  // namespace FASTLSTM_TARGET
+}  // namespace fastlstm
