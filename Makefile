@@ -5,12 +5,13 @@ WORKERS ?= 2
 bin := .venv/bin
 pip := $(bin)/python -m pip
 stamp := .venv/.setup-is-current
+bench_stamp := .venv/.bench-is-current
 engine_sources := CMakeLists.txt $(shell find csrc -type f)
 cxx_sources := $(shell find csrc -name '*.cpp' -o -name '*.h')
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types format clean
+.PHONY: help setup demo bench test test-all lint types format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +30,14 @@ $(stamp): pyproject.toml constraints.txt $(engine_sources) | $(bin)/python
 
 demo: setup ## Train a classifier of handwritten digits and show its score
 	$(bin)/fastlstm train digits
+
+# `make bench BENCH="--quick"` measures a part; `.venv/bin/python -m benchmarks --help` lists them.
+bench: setup $(bench_stamp) ## Measure the speed beside other libraries; let nothing else run
+	$(bin)/python -m benchmarks $(BENCH)
+
+$(bench_stamp): $(stamp)
+	$(pip) install -c constraints.txt --no-build-isolation -e '.[bench]'
+	touch $@
 
 test: setup ## Run the tests
 	$(one_thread) $(bin)/python -m pytest -n $(WORKERS)
@@ -51,4 +60,4 @@ format: setup ## Put the code in format
 
 clean: ## Remove what was built, .venv too
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "stream": CORE | {"ops", "nn"},
     "export": CORE | {"ops", "nn"},
     "inspect": CORE | {"ops", "nn"},
+    "bench": CORE | {"ops", "nn"},
     "models": CORE | {"ops", "nn"},
     "data": CORE | {"ops", "nn"},
     "training": CORE | {"ops", "nn"},
@@ -137,6 +138,7 @@ def test_import_loads_torch_and_the_engine_alone() -> None:
     heavy = {"typer", "rich", "sklearn", "pooch", "safetensors", "triton", "pandas"}
     heavy |= {"torch._dynamo", "torch._inductor", "torch.onnx"}
     heavy |= {f"fastlstm.{part}" for part in ("tasks", "cli", "training", "data", "models")}
+    heavy |= {"fastlstm.bench"}
     assert not heavy & added
     others = {name.partition(".")[0] for name in added} - sys.stdlib_module_names
     assert others <= {"fastlstm", "torch", "numpy"}
@@ -169,7 +171,7 @@ def test_files_are_short() -> None:
     kinds = {".py", ".pyi", ".h", ".cpp", ".cu"}
     paths = [
         path
-        for folder in ("src", "csrc", "tests")
+        for folder in ("src", "csrc", "tests", "benchmarks")
         for path in (ROOT / folder).rglob("*")
         if path.suffix in kinds
     ]

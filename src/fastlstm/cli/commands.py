@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from fastlstm import __version__
+from fastlstm.cli.bench import BenchSettings, Precision, bench_layer
 from fastlstm.tasks import (
     DEFAULT_EPOCHS,
     ImageRowSettings,
@@ -106,3 +107,42 @@ def evaluate(
     console = Console()
     score = evaluate_image_rows(run, console)
     console.print(f"[bold green]{score}[/]", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def bench(
+    steps: Annotated[int, typer.Option(min=1, help="Time steps.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of the batch.")] = 16,
+    input_size: Annotated[int, typer.Option(min=1, help="Features of a step.")] = 256,
+    hidden_size: Annotated[int, typer.Option(min=1, help="LSTM units.")] = 256,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of them.")] = 1,
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional", help="In both directions.")
+    ] = False,
+    dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FLOAT32,
+    training: Annotated[
+        bool, typer.Option("--training", help="Forward and backward; else forward alone.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.", show_default="one for each core")
+    ] = None,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A switch to turn on: layer_norm, …; may be repeated."),
+    ] = None,
+) -> None:
+    """Measure the LSTM's speed beside PyTorch's, and other libraries that are installed."""
+    settings = BenchSettings(
+        steps,
+        batch,
+        input_size,
+        hidden_size,
+        layers,
+        bidirectional,
+        dtype,
+        training,
+        threads,
+        tuple(switch or ()),
+    )
+    if not bench_layer(settings, Console()):
+        raise typer.Exit(1)

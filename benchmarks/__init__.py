@@ -1,0 +1,1 @@
+"""fastlstm beside its peers. ``python -m benchmarks --help`` says how."""
