@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from torch import Tensor
-
 from fastlstm.ops import backward, cpu, equations
-from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
+from fastlstm.ops.arguments import BackwardCall, ScanArguments, ScanOutputs
 from fastlstm.ops.gradients import Gradients
 
 
@@ -22,7 +20,7 @@ class Backend(NamedTuple):
     description: str
     refusal: Callable[[ScanArguments], str | None]  # why it cannot serve this call, or None
     scan: Callable[[ScanArguments], ScanOutputs]
-    scan_backward: Callable[[Cotangents, ScanArguments, Tensor, Tensor, Tensor, int], Gradients]
+    scan_backward: Callable[[BackwardCall], Gradients]  # those that are needed, and others
 
 
 ENGINE = Backend(

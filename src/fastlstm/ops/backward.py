@@ -5,6 +5,8 @@ started from, recomputing them where only some were kept, and adding up what eac
 contributes.
 """
 
+from collections.abc import Set
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from fastlstm.ops.arguments import (
     BATCH_DIMENSION,
     DIFFERENTIABLE,
     PARAMETERS,
+    BackwardCall,
     Cotangents,
     ScanArguments,
     chunk_count,
@@ -27,31 +30,22 @@ from fastlstm.ops.gradients import (
 )
 
 
-def scan_backward(
-    cotangents: Cotangents,
-    arguments: ScanArguments,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    groups: int = 0,
-    kernels: Kernels = REFERENCE_KERNELS,
-) -> Gradients:
-    """The gradients of every differentiable argument that was given.
+def scan_backward(call: BackwardCall, kernels: Kernels = REFERENCE_KERNELS) -> Gradients:
+    """The gradients of the arguments, those that are needed among them; ``kernels`` do the work.
 
-    ``output``, ``gates`` and ``cells`` are what the scan returned. With ``groups = g > 0`` the
-    rows are g groups of equal size, one after another, and each parameter's gradient has a
-    leading dimension g: the gradient that each group contributes. With ``groups = 0`` it is the
-    sum over all rows, without that dimension. ``kernels`` do the work.
+    With ``groups = g > 0`` the rows are g groups of equal size, one after another, and each
+    parameter's gradient has a leading dimension g: the gradient that each group contributes. With
+    ``groups = 0`` it is the sum over all rows, without that dimension.
     """
-    given = {name: getattr(arguments, name) for name in DIFFERENTIABLE}
-    arguments = equations.in_working_dtype(arguments)
-    cotangents = Cotangents(*(d if d is None else d.to(cells.dtype) for d in cotangents))
-    saved = Saved(*(value.to(cells.dtype) for value in (output, gates, cells)))
-    if arguments.save_every == 1:
-        gradients = backward_through(cotangents, arguments, saved, groups or 1, kernels)
-    else:
-        gradients = _backward_in_chunks(cotangents, arguments, saved, groups or 1, kernels)
-    if not groups:
+    given = {name: getattr(call.arguments, name) for name in DIFFERENTIABLE}
+    needed = {name for name, need in zip(DIFFERENTIABLE, call.needs, strict=True) if need}
+    dtype = call.cells.dtype
+    arguments = equations.in_working_dtype(call.arguments)
+    cotangents = Cotangents(*(d if d is None else d.to(dtype) for d in call.cotangents))
+    saved = Saved(*(value.to(dtype) for value in (call.output, call.gates, call.cells)))
+    run = backward_through if arguments.save_every == 1 else _backward_in_chunks
+    gradients = run(cotangents, arguments, saved, needed, call.groups or 1, kernels)
+    if not call.groups:
         gradients = {
             name: d.squeeze(0) if name in PARAMETERS else d for name, d in gradients.items()
         }
@@ -62,6 +56,7 @@ def _backward_in_chunks(
     cotangents: Cotangents,
     arguments: ScanArguments,
     saved: Saved,
+    needed: Set[str],
     groups: int,
     kernels: Kernels,
 ) -> Gradients:
@@ -84,15 +79,19 @@ def _backward_in_chunks(
         part_cotangents = Cotangents(
             None if cotangents.output is None else cotangents.output[chunk], d_h, d_c, None, None
         )
+        part_saved = Saved(again.output, again.gates, again.cells)
         part_gradients = backward_through(
-            part_cotangents, part, Saved(again.output, again.gates, again.cells), groups, kernels
+            part_cotangents, part, part_saved, needed, groups, kernels
         )
-        d_inputs[index] = part_gradients.pop("input")
+        if "input" in needed:
+            d_inputs[index] = part_gradients.pop("input")
         d_h, d_c = part_gradients.pop("h_0"), part_gradients.pop("c_0")
         for name, d in part_gradients.items():
             gradients[name] = gradients[name] + d if name in gradients else d
     assert d_h is not None and d_c is not None  # there is at least one chunk
-    return {**gradients, "input": torch.cat(d_inputs), "h_0": d_h, "c_0": d_c}
+    if "input" in needed:
+        gradients["input"] = torch.cat(d_inputs)
+    return {**gradients, "h_0": d_h, "c_0": d_c}
 
 
 def time_slice(arguments: ScanArguments, steps: slice) -> ScanArguments:

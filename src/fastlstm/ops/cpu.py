@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastlstm import _engine
 from fastlstm.ops import backward, equations
-from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs, chunk_count
+from fastlstm.ops.arguments import BackwardCall, Cotangents, ScanArguments, ScanOutputs, chunk_count
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
 
 _DTYPES = (torch.float32, torch.float64)
@@ -90,16 +90,9 @@ def _write_input_part(arguments: ScanArguments, gates_x: Tensor) -> None:
         to.copy_(equations.layer_norm(to, norm, bias, arguments.norm_epsilon))
 
 
-def scan_backward(
-    cotangents: Cotangents,
-    arguments: ScanArguments,
-    output: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    groups: int = 0,
-) -> Gradients:
-    """The gradients of every differentiable argument that was given."""
-    return backward.scan_backward(cotangents, arguments, output, gates, cells, groups, _KERNELS)
+def scan_backward(call: BackwardCall) -> Gradients:
+    """The gradients that are needed."""
+    return backward.scan_backward(call, _KERNELS)
 
 
 def _loop(

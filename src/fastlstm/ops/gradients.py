@@ -9,7 +9,7 @@ The recurrence runs over all steps once and collects what each step contributes;
 the parameters are large products and sums over those, after it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import cached_property
 from typing import NamedTuple
 
@@ -152,17 +152,24 @@ class Kernels(NamedTuple):
 
 
 def backward_through(
-    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, groups: int, kernels: Kernels
+    cotangents: Cotangents,
+    arguments: ScanArguments,
+    saved: Saved,
+    needed: Set[str],
+    groups: int,
+    kernels: Kernels,
 ) -> Gradients:
     """The gradients where every gate and state is at hand.
 
-    Each parameter's has a leading dimension: one for each of the ``groups`` of rows.
+    Each parameter's has a leading dimension: one for each of the ``groups`` of rows. Products over
+    all steps are left out where nobody needs them.
     """
     forward = Forward(arguments, saved)
     contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
-    gradients = _parameter_gradients(arguments, forward, contributions, groups, kernels.product)
+    product = kernels.product
+    gradients = _parameter_gradients(arguments, forward, contributions, needed, groups, product)
     gradients.update(
-        _input_gradients(arguments, contributions.d_z, forward.live, groups, kernels.product)
+        _input_gradients(arguments, contributions.d_z, forward.live, needed, groups, product)
     )
     names = ("h_0", "c_0", "reset_h", "reset_c")
     gradients.update(
@@ -323,12 +330,18 @@ def _normalized(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
 
 
 def _parameter_gradients(
-    arguments: ScanArguments, forward: Forward, d: Contributions, groups: int, product: Product
+    arguments: ScanArguments,
+    forward: Forward,
+    d: Contributions,
+    needed: Set[str],
+    groups: int,
+    product: Product,
 ) -> Gradients:
     epsilon = arguments.norm_epsilon
-    gradients = {
-        "weight_hh": product_by_group(d.d_recurrent, forward.recurrent_input, groups, product)
-    }
+    gradients = {}
+    if "weight_hh" in needed:
+        h = forward.recurrent_input
+        gradients["weight_hh"] = product_by_group(d.d_recurrent, h, groups, product)
     given = [name for name in ("bias_ih", "bias_hh") if getattr(arguments, name) is not None]
     if given:  # the same numbers, each in memory of its own
         d_bias = sum_by_group(d.d_z, groups)
@@ -354,7 +367,12 @@ def _parameter_gradients(
 
 
 def _input_gradients(
-    arguments: ScanArguments, d_z: Tensor, live: Tensor | None, groups: int, product: Product
+    arguments: ScanArguments,
+    d_z: Tensor,
+    live: Tensor | None,
+    needed: Set[str],
+    groups: int,
+    product: Product,
 ) -> Gradients:
     x = _where_alive(None if live is None else live.unsqueeze(-1), arguments.input)
     gradients = {}
@@ -363,9 +381,11 @@ def _input_gradients(
         normalized, _ = _normalized(gates_x, arguments.norm_epsilon)
         gradients["norm_ih"] = sum_by_group(d_z * normalized, groups)
         d_z = _layer_norm_backward(d_z, gates_x, arguments.norm_ih, arguments.norm_epsilon)
-    gradients["weight_ih"] = product_by_group(d_z, x, groups, product)
-    d_rows = d_z.reshape(1, -1, d_z.shape[-1])
-    gradients["input"] = product(d_rows, arguments.weight_ih.unsqueeze(0)).reshape(x.shape)
+    if "weight_ih" in needed:
+        gradients["weight_ih"] = product_by_group(d_z, x, groups, product)
+    if "input" in needed:
+        d_rows = d_z.reshape(1, -1, d_z.shape[-1])
+        gradients["input"] = product(d_rows, arguments.weight_ih.unsqueeze(0)).reshape(x.shape)
     return gradients
 
 

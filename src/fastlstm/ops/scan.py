@@ -72,10 +72,7 @@ def _scan(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _scan_backward(*arguments: Any) -> tuple[Tensor, ...]:
     call = BackwardCall.from_flat(arguments)
-    backend = backends.select(call.arguments)
-    gradients = backend.scan_backward(
-        call.cotangents, call.arguments, call.output, call.gates, call.cells, call.groups
-    )
+    gradients = backends.select(call.arguments).scan_backward(call)
     return tuple(
         gradients[name] if need else call.output.new_empty(0)
         for name, need in zip(DIFFERENTIABLE, call.needs, strict=True)
