@@ -1,8 +1,7 @@
 """The backward pass of the scan, in plain PyTorch: what each backward kernel is held to.
 
-Here is what surrounds the derivatives of `gradients.py`: finding the states that each step
-started from, recomputing them where only some were kept, and adding up what each stretch of steps
-contributes.
+Here is what surrounds the derivatives of `gradients.py`: recomputing the states where only some
+were kept, and adding up what each stretch of steps contributes.
 """
 
 from collections.abc import Set
@@ -22,12 +21,13 @@ from fastlstm.ops.arguments import (
 )
 from fastlstm.ops.gradients import (
     REFERENCE_KERNELS,
+    Forward,
     Gradients,
     Kernels,
     Saved,
-    backward_through,
     hidden_before,
 )
+from fastlstm.ops.totals import input_gradients, parameter_gradients
 
 
 def scan_backward(call: BackwardCall, kernels: Kernels = REFERENCE_KERNELS) -> Gradients:
@@ -43,13 +43,42 @@ def scan_backward(call: BackwardCall, kernels: Kernels = REFERENCE_KERNELS) -> G
     arguments = equations.in_working_dtype(call.arguments)
     cotangents = Cotangents(*(d if d is None else d.to(dtype) for d in call.cotangents))
     saved = Saved(*(value.to(dtype) for value in (call.output, call.gates, call.cells)))
-    run = backward_through if arguments.save_every == 1 else _backward_in_chunks
+    run = _backward_through if arguments.save_every == 1 else _backward_in_chunks
     gradients = run(cotangents, arguments, saved, needed, call.groups or 1, kernels)
     if not call.groups:
         gradients = {
             name: d.squeeze(0) if name in PARAMETERS else d for name, d in gradients.items()
         }
     return {name: d.to(given[name].dtype) for name, d in gradients.items()}
+
+
+def _backward_through(
+    cotangents: Cotangents,
+    arguments: ScanArguments,
+    saved: Saved,
+    needed: Set[str],
+    groups: int,
+    kernels: Kernels,
+) -> Gradients:
+    """The gradients where every gate and state is at hand.
+
+    Each parameter's has a leading dimension: one for each of the ``groups`` of rows. Products over
+    all steps are left out where nobody needs them.
+    """
+    forward = Forward(arguments, saved)
+    contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
+    product = kernels.product
+    gradients = parameter_gradients(arguments, forward, contributions, needed, groups, product)
+    gradients.update(
+        input_gradients(arguments, contributions.d_z, forward.live, needed, groups, product)
+    )
+    names = ("h_0", "c_0", "reset_h", "reset_c")
+    gradients.update(
+        (name, d)
+        for name, d in zip(names, of_states, strict=True)
+        if getattr(arguments, name) is not None
+    )
+    return gradients
 
 
 def _backward_in_chunks(
@@ -80,7 +109,7 @@ def _backward_in_chunks(
             None if cotangents.output is None else cotangents.output[chunk], d_h, d_c, None, None
         )
         part_saved = Saved(again.output, again.gates, again.cells)
-        part_gradients = backward_through(
+        part_gradients = _backward_through(
             part_cotangents, part, part_saved, needed, groups, kernels
         )
         if "input" in needed:

@@ -1,4 +1,4 @@
-"""The derivatives of the equations by hand: the arithmetic of the backward pass.
+"""The derivatives of the equations by hand: one step back, and the loop over all steps.
 
 The derivatives are those of `equations.py`, line by line, and tested against its automatic
 derivatives. A name ``d_x`` is the gradient of the loss with respect to ``x``; ``z`` is what goes
@@ -6,10 +6,10 @@ into a gate's non-linearity, ``seen`` is the cell state as the output sees it (a
 and ``emitted`` is ``o ⊙ tanh(seen)``, the hidden state before its projection.
 
 The recurrence runs over all steps once and collects what each step contributes; the gradients of
-the parameters are large products and sums over those, after it.
+the parameters are large products and sums over those, after it, in `totals.py`.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -91,7 +91,7 @@ class Forward:
     def recurrent_input(self) -> Tensor:
         """The hidden state as R sees it, under its dropout mask."""
         mask = self._arguments.recurrent_mask
-        return self.h if mask is None else _where_alive(self._alive, self.h * mask)
+        return self.h if mask is None else where_alive(self._alive, self.h * mask)
 
     @cached_property
     def recurrent(self) -> Tensor:
@@ -106,7 +106,7 @@ class Forward:
         if self._arguments.reset is not None:
             reset = self._arguments.reset.unsqueeze(-1)
             before = torch.where(reset, 0.0 if reset_state is None else reset_state, before)
-        return _where_alive(self._alive, before)
+        return where_alive(self._alive, before)
 
 
 def hidden_before(arguments: ScanArguments, output: Tensor) -> Tensor:
@@ -151,35 +151,6 @@ class Kernels(NamedTuple):
     product: Product
 
 
-def backward_through(
-    cotangents: Cotangents,
-    arguments: ScanArguments,
-    saved: Saved,
-    needed: Set[str],
-    groups: int,
-    kernels: Kernels,
-) -> Gradients:
-    """The gradients where every gate and state is at hand.
-
-    Each parameter's has a leading dimension: one for each of the ``groups`` of rows. Products over
-    all steps are left out where nobody needs them.
-    """
-    forward = Forward(arguments, saved)
-    contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
-    product = kernels.product
-    gradients = _parameter_gradients(arguments, forward, contributions, needed, groups, product)
-    gradients.update(
-        _input_gradients(arguments, contributions.d_z, forward.live, needed, groups, product)
-    )
-    names = ("h_0", "c_0", "reset_h", "reset_c")
-    gradients.update(
-        (name, d)
-        for name, d in zip(names, of_states, strict=True)
-        if getattr(arguments, name) is not None
-    )
-    return gradients
-
-
 def loop(
     cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
 ) -> tuple[Contributions, tuple[Tensor, ...]]:
@@ -203,11 +174,11 @@ def loop(
 
         back = _step_backward(arguments, forward, t, total_d_h, total_d_c, d_gates)
         alive = None if forward.live is None else forward.live[t].unsqueeze(-1)
-        d_z[t] = _where_alive(alive, back.d_z)
+        d_z[t] = where_alive(alive, back.d_z)
         if arguments.norm_hh is not None:
-            d_recurrent[t] = _where_alive(alive, back.d_recurrent)
-        d_seen[t] = _where_alive(alive, back.d_seen)
-        d_new_h[t] = _where_alive(alive, back.d_new_h)
+            d_recurrent[t] = where_alive(alive, back.d_recurrent)
+        d_seen[t] = where_alive(alive, back.d_seen)
+        d_new_h[t] = where_alive(alive, back.d_new_h)
         d_before_h, d_before_c = back.d_h, back.d_c
         if arguments.reset is not None:
             reset = arguments.reset[t].unsqueeze(-1)
@@ -227,7 +198,8 @@ def loop(
 REFERENCE_KERNELS = Kernels(equations.scan, loop, torch.bmm)
 
 
-def _where_alive(alive: Tensor | None, value: Tensor) -> Tensor:
+def where_alive(alive: Tensor | None, value: Tensor) -> Tensor:
+    """The value, with zero in place of whatever stands where a row is not alive."""
     return value if alive is None else torch.where(alive, value, 0.0)
 
 
@@ -266,7 +238,7 @@ def _step_backward(
     if arguments.norm_cell is None:
         d_new_c = d_new_c + d_seen
     else:
-        d_new_c = d_new_c + _layer_norm_backward(
+        d_new_c = d_new_c + layer_norm_backward(
             d_seen, forward.new_c[t], arguments.norm_cell, arguments.norm_epsilon
         )
     if arguments.weight_peephole is not None:
@@ -294,7 +266,7 @@ def _step_backward(
     d_z = torch.cat(d_z, dim=-1)
     d_recurrent = d_z
     if arguments.norm_hh is not None:
-        d_recurrent = _layer_norm_backward(
+        d_recurrent = layer_norm_backward(
             d_z, forward.recurrent[t], arguments.norm_hh, arguments.norm_epsilon
         )
     d_recurrent_input = d_recurrent @ arguments.weight_hh
@@ -314,93 +286,16 @@ def _zoneout_backward(d: Tensor, mask: Tensor | None, rate: float, t: int) -> tu
     return d * (1 - rate), d * rate
 
 
-def _layer_norm_backward(d: Tensor, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
+def layer_norm_backward(d: Tensor, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
     """The gradient of ``x`` where ``d`` is that of LN(x)."""
-    normalized, inverse_deviation = _normalized(x, epsilon)
+    normalized, inverse_deviation = normalize(x, epsilon)
     d = d * gain
     along = (d * normalized).mean(dim=-1, keepdim=True)
     return inverse_deviation * (d - d.mean(dim=-1, keepdim=True) - normalized * along)
 
 
-def _normalized(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+def normalize(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """``x`` with mean 0 and variance 1 in its last dimension, and one over its deviation."""
     centred = x - x.mean(dim=-1, keepdim=True)
     inverse_deviation = (centred.square().mean(dim=-1, keepdim=True) + epsilon).rsqrt()
     return centred * inverse_deviation, inverse_deviation
-
-
-def _parameter_gradients(
-    arguments: ScanArguments,
-    forward: Forward,
-    d: Contributions,
-    needed: Set[str],
-    groups: int,
-    product: Product,
-) -> Gradients:
-    epsilon = arguments.norm_epsilon
-    gradients = {}
-    if "weight_hh" in needed:
-        h = forward.recurrent_input
-        gradients["weight_hh"] = product_by_group(d.d_recurrent, h, groups, product)
-    given = [name for name in ("bias_ih", "bias_hh") if getattr(arguments, name) is not None]
-    if given:  # the same numbers, each in memory of its own
-        d_bias = sum_by_group(d.d_z, groups)
-        gradients.update(zip(given, (d_bias, d_bias.clone()), strict=False))
-    if d.d_new_h is not None and arguments.weight_hr is not None:
-        emitted = forward.o * forward.tanh_seen
-        gradients["weight_hr"] = product_by_group(d.d_new_h, emitted, groups, product)
-    if arguments.weight_peephole is not None:
-        d_z = d.d_z.chunk(arguments.gate_count, dim=-1)
-        d_p = [d_z[-3] * forward.c, d_z[-1] * forward.new_c]
-        if not arguments.coupled_gates:
-            d_p.insert(0, d_z[0] * forward.c)
-        gradients["weight_peephole"] = torch.stack([sum_by_group(p, groups) for p in d_p], dim=1)
-    if arguments.norm_hh is not None:
-        normalized, _ = _normalized(forward.recurrent, epsilon)
-        gradients["norm_hh"] = sum_by_group(d.d_z * normalized, groups)
-    if d.d_seen is not None and arguments.norm_cell is not None:
-        normalized, _ = _normalized(forward.new_c, epsilon)
-        gradients["norm_cell"] = sum_by_group(d.d_seen * normalized, groups)
-    if d.d_seen is not None and arguments.norm_cell_bias is not None:
-        gradients["norm_cell_bias"] = sum_by_group(d.d_seen, groups)
-    return gradients
-
-
-def _input_gradients(
-    arguments: ScanArguments,
-    d_z: Tensor,
-    live: Tensor | None,
-    needed: Set[str],
-    groups: int,
-    product: Product,
-) -> Gradients:
-    x = _where_alive(None if live is None else live.unsqueeze(-1), arguments.input)
-    gradients = {}
-    if arguments.norm_ih is not None:
-        gates_x = F.linear(x, arguments.weight_ih)
-        normalized, _ = _normalized(gates_x, arguments.norm_epsilon)
-        gradients["norm_ih"] = sum_by_group(d_z * normalized, groups)
-        d_z = _layer_norm_backward(d_z, gates_x, arguments.norm_ih, arguments.norm_epsilon)
-    if "weight_ih" in needed:
-        gradients["weight_ih"] = product_by_group(d_z, x, groups, product)
-    if "input" in needed:
-        d_rows = d_z.reshape(1, -1, d_z.shape[-1])
-        gradients["input"] = product(d_rows, arguments.weight_ih.unsqueeze(0)).reshape(x.shape)
-    return gradients
-
-
-def product_by_group(d: Tensor, x: Tensor, groups: int, product: Product) -> Tensor:
-    """``Σ d xᵀ`` over the steps and the rows of each group: (groups, M, N)."""
-    return product(_rows_of_groups(d, groups).transpose(1, 2), _rows_of_groups(x, groups))
-
-
-def sum_by_group(d: Tensor, groups: int) -> Tensor:
-    """``Σ d`` over the steps and the rows of each group: (groups, M)."""
-    return _rows_of_groups(d, groups).sum(dim=1)
-
-
-def _rows_of_groups(x: Tensor, groups: int) -> Tensor:
-    """(T, groups · b, M) → (groups, T · b, M)."""
-    steps, rows, width = x.shape
-    by_group = x.reshape(steps, groups, rows // groups, width).transpose(0, 1)
-    return by_group.reshape(groups, steps * (rows // groups), width)
