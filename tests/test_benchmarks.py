@@ -240,7 +240,6 @@ def test_a_part_is_shown_and_not_written(in_a_folder, monkeypatch, capsys):
 
 
 def test_the_whole_is_written(in_a_folder, monkeypatch, capsys):
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr(command, "cores", lambda: 2)
     monkeypatch.setattr(command.machine, "import_seconds", lambda: 0.1)
     monkeypatch.setattr(command.machine, "build_seconds", lambda: 190.0)
