@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter, init
 
+from fastlstm.ops.arguments import gate_count
+
 
 class Initialized(Protocol):
     """What initial values depend on."""
@@ -54,7 +56,7 @@ def forget_rows(layer: Initialized) -> slice:
 
 def switch_shapes(layer: Any) -> dict[str, tuple[int, ...]]:
     """The shapes of one layer's parameters that ``torch.nn.LSTM`` has not."""
-    hidden, gates = layer.hidden_size, 3 if layer.coupled_gates else 4
+    hidden, gates = layer.hidden_size, gate_count(layer.coupled_gates)
     shapes: dict[str, tuple[int, ...]] = {}
     if layer.peephole:
         shapes["weight_peephole"] = (gates - 1, hidden)

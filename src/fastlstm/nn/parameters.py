@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from fastlstm.nn.switches import Switches
-from fastlstm.ops.arguments import PARAMETERS, parameter_shapes
+from fastlstm.ops.arguments import PARAMETERS, gate_count, parameter_shapes
 
 
 class LayerParameters(NamedTuple):
@@ -79,7 +79,7 @@ def shapes_of(
 ) -> LayerShapes:
     """The sizes that the first layer's parameters and their number imply."""
     first = parameters[0]
-    gates = 3 if switches.coupled_gates else 4
+    gates = gate_count(switches.coupled_gates)
     return LayerShapes(
         first.weight_ih.shape[1],
         first.weight_hh.shape[0] // gates,
@@ -98,7 +98,7 @@ def check_layer_parameters(
             f"{function}: with bidirectional=True parameters must hold two entries for each "
             f"layer, got {len(parameters)}"
         )
-    first, gates = parameters[0], 3 if switches.coupled_gates else 4
+    first, gates = parameters[0], gate_count(switches.coupled_gates)
     hidden = shapes.recurrent_size if first.weight_hr is None else first.weight_hr.shape[-1]
     for index, layer in enumerate(parameters):
         below = index // shapes.directions

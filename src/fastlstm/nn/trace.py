@@ -8,6 +8,7 @@ from torch import Tensor
 from fastlstm.nn.inputs import Layout
 from fastlstm.nn.stack import StackResult, States
 from fastlstm.ops import ScanOutputs
+from fastlstm.ops.arguments import gate_count
 from fastlstm.ops.equations import live_at
 
 
@@ -50,7 +51,7 @@ def make_trace(
 def _layer_trace(
     scanned: ScanOutputs, layout: Layout, coupled_gates: bool, live: Tensor | None
 ) -> LayerTrace:
-    gates = scanned.gates.chunk(3 if coupled_gates else 4, dim=-1)
+    gates = scanned.gates.chunk(gate_count(coupled_gates), dim=-1)
     f, g, o = gates[-3:]
     i = gates[0]
     if coupled_gates:

@@ -60,7 +60,7 @@ class ScanArguments(NamedTuple):
     @property
     def gate_count(self) -> int:
         """G: 4, or 3 where the input gate is coupled to the forget gate."""
-        return 3 if self.coupled_gates else 4
+        return gate_count(self.coupled_gates)
 
     @property
     def hidden_size(self) -> int:
@@ -169,6 +169,11 @@ def schema_of_arguments() -> str:
     """``Tensor input, Tensor h_0, …``: the arguments as an operator's schema writes them."""
     hints = get_type_hints(ScanArguments)
     return ", ".join(f"{_SCHEMA_TYPES[hints[name]]} {name}" for name in ScanArguments._fields)
+
+
+def gate_count(coupled_gates: bool) -> int:
+    """4 gates (i, f, g, o), or 3 (f, g, o) where the input gate is coupled to the forget gate."""
+    return 3 if coupled_gates else 4
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
