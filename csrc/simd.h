@@ -108,10 +108,11 @@ template <typename T>
 inline Vec<T> remainder(Vec<T> a, Vec<T> b, Vec<T> c) {
   return lanewise<T>([&](int i) { return std::fma(-b.lanes[i], c.lanes[i], a.lanes[i]); });
 }
-// 1 / a for a normal number of moderate size, to within some units in the last place.
+// a / b for normal numbers, a at most b and neither far from the other in size, to within 0.6 units
+// in the last place.
 template <typename T>
-inline Vec<T> reciprocal(Vec<T> a) {
-  return Vec<T>(T(1)) / a;
+inline Vec<T> quotient(Vec<T> a, Vec<T> b) {
+  return a / b;
 }
 template <typename T>
 inline Vec<T> min(Vec<T> a, Vec<T> b) {

@@ -97,12 +97,6 @@ FASTLSTM_VECTOR(float, ps)
 FASTLSTM_VECTOR(double, pd)
 #undef FASTLSTM_VECTOR
 
-// An estimate, and one step of Newton's method, which doubles its bits.
-inline Vec<float> reciprocal(Vec<float> a) {
-  const Vec<float> estimate = _mm256_rcp_ps(a.lanes);
-  return fma(estimate, remainder(Vec<float>(1.0f), a, estimate), estimate);
-}
-
 // 2ⁿ for an integral n of a normal number.
 inline Vec<float> power_of_two(Vec<float> n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.lanes), _mm256_set1_epi32(127));

@@ -21,10 +21,14 @@ struct Vec<float> {
   static Mask first(int count) { return static_cast<Mask>((1u << count) - 1u); }
   static Vec load(const float* from) { return _mm512_loadu_ps(from); }
   static Vec load(const float* from, int count) {
+    if (count == width) return load(from);
     return _mm512_maskz_loadu_ps(first(count), from);
   }
   void store(float* to) const { _mm512_storeu_ps(to, lanes); }
-  void store(float* to, int count) const { _mm512_mask_storeu_ps(to, first(count), lanes); }
+  void store(float* to, int count) const {
+    if (count == width) return store(to);
+    _mm512_mask_storeu_ps(to, first(count), lanes);
+  }
   static Mask load_mask(const bool* from, int count) {
     const __m128i bytes = _mm_maskz_loadu_epi8(first(count), from);
     return _mm_test_epi8_mask(bytes, bytes);
@@ -43,10 +47,14 @@ struct Vec<double> {
   static Mask first(int count) { return static_cast<Mask>((1u << count) - 1u); }
   static Vec load(const double* from) { return _mm512_loadu_pd(from); }
   static Vec load(const double* from, int count) {
+    if (count == width) return load(from);
     return _mm512_maskz_loadu_pd(first(count), from);
   }
   void store(double* to) const { _mm512_storeu_pd(to, lanes); }
-  void store(double* to, int count) const { _mm512_mask_storeu_pd(to, first(count), lanes); }
+  void store(double* to, int count) const {
+    if (count == width) return store(to);
+    _mm512_mask_storeu_pd(to, first(count), lanes);
+  }
   static Mask load_mask(const bool* from, int count) {
     const __m128i bytes = _mm_maskz_loadu_epi8(first(count), from);
     return static_cast<Mask>(_mm_test_epi8_mask(bytes, bytes));
@@ -67,11 +75,6 @@ struct Vec<double> {
   inline Vec<T> min(Vec<T> a, Vec<T> b) { return _mm512_min_##suffix(a.lanes, b.lanes); }       \
   inline Vec<T> max(Vec<T> a, Vec<T> b) { return _mm512_max_##suffix(a.lanes, b.lanes); }       \
   inline Vec<T> abs(Vec<T> a) { return _mm512_abs_##suffix(a.lanes); }                          \
-  inline Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {                                      \
-    const auto bit = _mm512_set1_##suffix(T(-0.0));                                             \
-    return _mm512_or_##suffix(_mm512_andnot_##suffix(bit, magnitude.lanes),                     \
-                              _mm512_and_##suffix(bit, sign.lanes));                            \
-  }                                                                                             \
   inline Vec<T> round_to_integer(Vec<T> a) {                                                    \
     return _mm512_roundscale_##suffix(a.lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);  \
   }                                                                                             \
@@ -87,10 +90,24 @@ FASTLSTM_VECTOR(float, ps)
 FASTLSTM_VECTOR(double, pd)
 #undef FASTLSTM_VECTOR
 
-// An estimate, and one step of Newton's method, which doubles its bits.
-inline Vec<float> reciprocal(Vec<float> a) {
-  const Vec<float> estimate = _mm512_rcp14_ps(a.lanes);
-  return fma(estimate, remainder(Vec<float>(1.0f), a, estimate), estimate);
+// In one operation: 0xb8 is the truth table of "the third's bit where the second has a one, else
+// the first's".
+inline Vec<float> copy_sign(Vec<float> magnitude, Vec<float> sign) {
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+      _mm512_castps_si512(magnitude.lanes), _mm512_set1_epi32(static_cast<int>(1u << 31)),
+      _mm512_castps_si512(sign.lanes), 0xb8));
+}
+inline Vec<double> copy_sign(Vec<double> magnitude, Vec<double> sign) {
+  return _mm512_castsi512_pd(_mm512_ternarylogic_epi64(
+      _mm512_castpd_si512(magnitude.lanes), _mm512_set1_epi64(static_cast<long long>(1ull << 63)),
+      _mm512_castpd_si512(sign.lanes), 0xb8));
+}
+
+// What an estimate of 14 bits leaves over is divided by the same estimate: the bits double.
+inline Vec<float> quotient(Vec<float> a, Vec<float> b) {
+  const Vec<float> inverse = _mm512_rcp14_ps(b.lanes);
+  const Vec<float> estimate = a * inverse;
+  return fma(remainder(a, estimate, b), inverse, estimate);
 }
 
 inline Vec<float> permute(Vec<float> a, __m512i lanes, Vec<float> b) {
