@@ -54,6 +54,16 @@ void check_kind(const char* name, const Array& array) {
     throw nanobind::type_error((std::string("engine: ") + name + " has the wrong dtype").c_str());
 }
 
+// The shape of an array that must be given and have so many dimensions.
+template <typename Array>
+Shape shape_of_rank(std::size_t rank, const char* name, const std::optional<Array>& array) {
+  if (!array) refuse(name, "is missing");
+  const Shape shape = shape_of(*array);
+  if (shape.size() != rank)
+    refuse(name, "must have " + std::to_string(rank) + " dimensions, got " + text_of(shape));
+  return shape;
+}
+
 // The pointer to a contiguous array of this type and shape; null where none is given.
 template <typename T, typename Array>
 T* pointer(const char* name, const std::optional<Array>& array, const Shape& shape) {

@@ -32,8 +32,7 @@ struct Workspace {
     d_emitted = arena.take(projects || normalizes ? layer.rows * H : 0);
     new_c = arena.take(normalizes ? members * H : 0);
     zeros = arena.take(H);
-    const Index bytes = static_cast<Index>(sizeof(Index)) * layer.rows * members;
-    live = reinterpret_cast<Index*>(arena.take(divide_up(bytes, sizeof(T))));
+    live = arena.template take_of<Index>(layer.rows * members);
     return arena.used();
   }
 };

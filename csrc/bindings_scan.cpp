@@ -22,16 +22,16 @@ struct Sizes {
   Index T, B, H, R, GH;
 };
 
-// From the shapes of three arrays, whose agreement is checked with all the others.
-Sizes sizes_of(const Shape& gates, const Shape& h, const Shape& c) {
-  if (gates.size() != 3) refuse("gates", "must have 3 dimensions, got " + text_of(gates));
-  if (h.size() != 2) refuse("h_0", "must have 2 dimensions, got " + text_of(h));
-  if (c.size() != 2) refuse("c_0", "must have 2 dimensions, got " + text_of(c));
-  const Sizes sizes{gates[0], gates[1], c[1], h[1], gates[2]};
-  if (sizes.T < 1 || sizes.H < 1 || sizes.R < 1)
-    refuse("gates", "must have at least one step and one unit, got " + text_of(gates));
+// From the first dimensions of an array that goes through time, the widths of the two states, and
+// the width of all gates; whether all arrays agree is checked with each of them.
+Sizes sizes_of(const Shape& of_time, const Shape& of_h, const Shape& of_c, Index gates) {
+  const Sizes sizes{of_time[0], of_time[1], of_c[1], of_h[1], gates};
+  if (sizes.T < 1) refuse("input", "must have at least one step, got " + text_of(of_time));
+  if (sizes.H < 1) refuse("c_0", "must have at least one unit, got " + text_of(of_c));
+  if (sizes.R < 1) refuse("h_0", "must have at least one unit, got " + text_of(of_h));
   if (sizes.GH != 3 * sizes.H && sizes.GH != 4 * sizes.H)
-    refuse("gates", "must be 3 or 4 times as wide as c_0, got " + text_of(gates));
+    refuse("weight_ih", "must have 3 or 4 rows for each unit of c_0, " + text_of(of_c) + ", got " +
+                            std::to_string(gates));
   return sizes;
 }
 
@@ -95,22 +95,29 @@ void run_for_dtype(const char* name, const std::optional<Array>& array, const Pr
       (std::string("engine: ") + name + " must be of dtype float32 or float64").c_str());
 }
 
-void forward(const LayerArrays& arrays, const In& h_0, const In& reset_h, const Out& gates,
-             bool keep_gates, const Out& output, const Out& h_n, const Out& c_n, const Out& cells,
+void forward(const LayerArrays& arrays, const In& input, const In& weight_ih, const In& bias_ih,
+             const In& bias_hh, const In& norm_ih, const In& h_0, const In& reset_h,
+             const Out& output, const Out& h_n, const Out& c_n, const Out& gates, const Out& cells,
              Index save_every, int threads) {
-  run_for_dtype("gates", gates, [&](auto zero) {
+  run_for_dtype("output", output, [&](auto zero) {
     using T = decltype(zero);
-    if (!h_0) refuse("h_0", "is missing");
-    if (!arrays.c_0) refuse("c_0", "is missing");
-    const Sizes n = sizes_of(shape_of(*gates), shape_of(*h_0), shape_of(*arrays.c_0));
+    const Shape of_input = shape_of_rank(3, "input", input);
+    const Sizes n =
+        sizes_of(of_input, shape_of_rank(2, "h_0", h_0), shape_of_rank(2, "c_0", arrays.c_0),
+                 shape_of_rank(2, "weight_ih", weight_ih)[0]);
     if (save_every < 0) refuse("save_every", "must not be negative");
     const Index kept = save_every == 0 ? 0 : 1 + (n.T - 1) / save_every;
     ForwardCall<T> call{};
     call.layer = layer_of<T>(n, arrays);
+    call.features = of_input[2];
+    call.input = needed<const T>("input", input, {n.T, n.B, call.features});
+    call.weight_ih = needed<const T>("weight_ih", weight_ih, {n.GH, call.features});
+    call.bias_ih = pointer<const T>("bias_ih", bias_ih, {n.GH});
+    call.bias_hh = pointer<const T>("bias_hh", bias_hh, {n.GH});
+    call.norm_ih = needed_if<const T>(arrays.norm_hh.has_value(), "norm_ih", norm_ih, {n.GH});
     call.h_0 = needed<const T>("h_0", h_0, {n.B, n.R});
     call.reset_h = pointer<const T>("reset_h", reset_h, {n.B, n.R});
-    call.gates = needed<T>("gates", gates, {n.T, n.B, n.GH});
-    call.keep_gates = keep_gates;
+    call.gates = needed_if<T>(save_every == 1, "gates", gates, {n.T, n.B, n.GH});
     call.output = needed<T>("output", output, {n.T, n.B, n.R});
     call.h_n = needed<T>("h_n", h_n, {n.B, n.R});
     call.c_n = needed<T>("c_n", c_n, {n.B, n.H});
@@ -128,9 +135,9 @@ void backward(const LayerArrays& arrays, const In& gates, const In& cells, const
               const Out& d_reset_c, int threads) {
   run_for_dtype("gates", gates, [&](auto zero) {
     using T = decltype(zero);
-    if (!d_h_0) refuse("d_h_0", "is missing");
-    if (!arrays.c_0) refuse("c_0", "is missing");
-    const Sizes n = sizes_of(shape_of(*gates), shape_of(*d_h_0), shape_of(*arrays.c_0));
+    const Shape gates_shape = shape_of_rank(3, "gates", gates);
+    const Sizes n = sizes_of(gates_shape, shape_of_rank(2, "d_h_0", d_h_0),
+                             shape_of_rank(2, "c_0", arrays.c_0), gates_shape[2]);
     const bool norm = arrays.norm_hh.has_value(), resets = arrays.reset.has_value();
     const Shape of_gates{n.T, n.B, n.GH}, of_cells{n.T, n.B, n.H}, of_output{n.T, n.B, n.R};
     const Shape of_h{n.B, n.R}, of_c{n.B, n.H};
@@ -160,8 +167,8 @@ void backward(const LayerArrays& arrays, const In& gates, const In& cells, const
 void product(const In& a, const In& b, const In& bias, const Out& out, int threads) {
   run_for_dtype("out", out, [&](auto zero) {
     using T = decltype(zero);
-    if (!a || a->ndim() != 2) refuse("a", "must have 2 dimensions");
-    if (!b || b->ndim() != 2) refuse("b", "must have 2 dimensions");
+    shape_of_rank(2, "a", a);
+    shape_of_rank(2, "b", b);
     check_kind<T>("a", *a);
     check_kind<T>("b", *b);
     ProductCall<T> call{};
@@ -238,11 +245,12 @@ void bind_kernels(nb::module_& module) {
           nb::arg("zoneout_cell"), nb::arg("zoneout_hidden"), nb::arg("cell_clip"),
           nb::arg("norm_epsilon"), nb::arg("reverse"));
 
-  module.def("forward", &forward, nb::arg("layer"), nb::arg("h_0").none(),
-             nb::arg("reset_h").none(), nb::arg("gates").none(), nb::arg("keep_gates"),
+  module.def("forward", &forward, nb::arg("layer"), nb::arg("input").none(),
+             nb::arg("weight_ih").none(), nb::arg("bias_ih").none(), nb::arg("bias_hh").none(),
+             nb::arg("norm_ih").none(), nb::arg("h_0").none(), nb::arg("reset_h").none(),
              nb::arg("output").none(), nb::arg("h_n").none(), nb::arg("c_n").none(),
-             nb::arg("cells").none(), nb::arg("save_every"), nb::arg("threads"),
-             "Run a layer over all steps. `gates` holds W x + b, and the gates if they are kept.");
+             nb::arg("gates").none(), nb::arg("cells").none(), nb::arg("save_every"),
+             nb::arg("threads"), "Run a layer over all steps; keep its gates if save_every is 1.");
 
   module.def("backward", &backward, nb::arg("layer"), nb::arg("gates").none(),
              nb::arg("cells").none(), nb::arg("recurrent").none(), nb::arg("d_output").none(),

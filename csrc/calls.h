@@ -49,15 +49,22 @@ struct Layer {
 
 template <typename T>
 struct ForwardCall {
+  using Scalar = T;
+
   Layer<T> layer;
-  const T* h_0;      // (B, R)
-  const T* reset_h;  // (B, R)
-  T* gates;          // (T, B, GH): holds W x + b; the gates take its place if they are kept
-  bool keep_gates;
-  T* output;  // (T, B, R)
-  T* h_n;     // (B, R)
-  T* c_n;     // (B, H)
-  T* cells;   // (T, B, H), or (⌈T / save_every⌉, B, H)
+  Index features;
+  const T* input;      // (T, B, I)
+  const T* weight_ih;  // (GH, I)
+  const T* bias_ih;    // (GH)
+  const T* bias_hh;    // (GH)
+  const T* norm_ih;    // (GH)
+  const T* h_0;        // (B, R)
+  const T* reset_h;    // (B, R)
+  T* gates;            // (T, B, GH), or null if they are not kept
+  T* output;           // (T, B, R)
+  T* h_n;              // (B, R)
+  T* c_n;              // (B, H)
+  T* cells;            // (T, B, H), or (⌈T / save_every⌉, B, H)
   Index save_every;
 };
 

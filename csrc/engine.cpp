@@ -1,14 +1,10 @@
 #include "engine.h"
 
-#include <cstdint>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include <cstddef>
 
 #include "dispatch.h"
 #include "kernels.h"
+#include "memory.h"
 
 namespace fastlstm {
 namespace {
@@ -31,36 +27,25 @@ const Kernels<T>& kernels() {
 // of small ones costs as much as the whole product that is stored there takes otherwise.
 template <typename T>
 void expect_large_pages(T* memory, Index count) {
-#if defined(__linux__)
-  constexpr std::uintptr_t page = 4096, worth_it = 4 << 20;
-  const auto first = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
-  const auto last = reinterpret_cast<std::uintptr_t>(memory + count) / page * page;
-  // A refusal changes nothing but the time.
-  if (memory != nullptr && last > first && last - first >= worth_it)
-    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#else
-  static_cast<void>(memory);
-  static_cast<void>(count);
-#endif
+  constexpr std::size_t worth_it = 4 << 20;
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+  if (memory != nullptr && bytes >= worth_it) advise_large_pages(memory, bytes);
 }
 
-// Aligned to a cache line; null if there is no memory.
+// Scratch memory for one call; null if there is no memory. It is kept for the next call: fresh
+// pages cost as much as a small call takes.
 template <typename T>
 class Scratch {
  public:
   explicit Scratch(Index count)
-      : memory_(::operator new(static_cast<std::size_t>(count > 0 ? count : 1) * sizeof(T),
-                               alignment, std::nothrow)) {
-    expect_large_pages(get(), count);
-  }
-  ~Scratch() { ::operator delete(memory_, alignment); }
+      : block_(scratch_pool().take(static_cast<std::size_t>(count > 0 ? count : 1) * sizeof(T))) {}
+  ~Scratch() { scratch_pool().give_back(block_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  T* get() const { return static_cast<T*>(memory_); }
+  T* get() const { return static_cast<T*>(block_.memory); }
 
  private:
-  static constexpr std::align_val_t alignment{64};
-  void* memory_;
+  MemoryBlock block_;
 };
 
 // A second thread has to be woken, which takes as long as a million multiply-adds, and members that
@@ -92,6 +77,7 @@ template <typename T>
 bool run_forward(const ForwardCall<T>& call, int threads) {
   const Layer<T>& layer = call.layer;
   expect_large_pages(call.output, layer.steps * layer.rows * layer.recurrent);
+  expect_large_pages(call.gates, layer.steps * layer.rows * layer.gates_width());
   if (call.save_every == 1) expect_large_pages(call.cells, layer.steps * layer.rows * layer.hidden);
   return run<T>(call, threads_for(call.layer, threads), kernels<T>().forward_scratch,
                 kernels<T>().forward);

@@ -1,58 +1,16 @@
 // The forward pass of one layer over all time steps.
 //
-// Floor: T·B·GH·R multiply-adds at the peak of one core times the cores; or, where there are few
-// rows, the bytes of R once a step from the cache that holds it. The gates of a tile are applied
-// while its products are still in the level-1 cache, and hide in the shadow of the next product.
+// Floor: T·B·GH·(I + R) multiply-adds at the peak of one core times the cores; or, where there are
+// few rows, the bytes of R once a step from the cache that holds it. The gates of a tile are
+// applied while its products are still in the level-1 cache.
 #include "activation.h"
+#include "forward_parts.h"
 #include "kernels.h"
 #include "norm.h"
-#include "panel.h"
-#include "share.h"
 
 namespace fastlstm {
 namespace FASTLSTM_TARGET {
 namespace {
-
-// What one row starts a step from: its last state, or the state that a reset sets.
-template <typename T>
-struct Start {
-  Index row;
-  const T* recurrent;  // h as R sees it, under its mask
-  const T* h;
-  const T* c;
-};
-
-template <typename T>
-struct Workspace {
-  T* panels;        // R, packed
-  T* panels_hr;     // the projection, packed
-  T* h[2];          // (B, R): of the last step and of this one, in turns
-  T* masked_h[2];   // (B, R): the same under the recurrent mask
-  T* masked_reset;  // (B, R)
-  T* product;       // (B, GH): R h, where layer norm must see all of it first
-  T* emitted;       // (B, H): o ⊙ tanh(c'), where there is a projection
-  T* zeros;
-  Start<T>* starts;  // (members, B)
-
-  // Returns how many elements there are in all.
-  Index lay_out(const Layer<T>& layer, int members, T* memory) {
-    Arena<T> arena(memory);
-    const Index state = layer.rows * layer.recurrent;
-    const Index masked = layer.recurrent_mask == nullptr ? 0 : state;
-    const bool projects = layer.weight_hr != nullptr;
-    panels = arena.take(panel_elements<T>(layer.recurrent, layer.hidden) * layer.gate_count);
-    panels_hr = arena.take(projects ? panel_elements<T>(layer.hidden, layer.recurrent) : 0);
-    for (T*& one : h) one = arena.take(state);
-    for (T*& one : masked_h) one = arena.take(masked);
-    masked_reset = arena.take(masked);
-    product = arena.take(layer.norm_hh == nullptr ? 0 : layer.rows * layer.gates_width());
-    emitted = arena.take(projects ? layer.rows * layer.hidden : 0);
-    zeros = arena.take(layer.hidden > layer.recurrent ? layer.hidden : layer.recurrent);
-    const Index bytes = static_cast<Index>(sizeof(Start<T>)) * layer.rows * members;
-    starts = reinterpret_cast<Start<T>*>(arena.take(divide_up(bytes, sizeof(T))));
-    return arena.used();
-  }
-};
 
 template <typename T, int G, bool plain>
 class Forward {
@@ -60,34 +18,53 @@ class Forward {
   Forward(const ForwardCall<T>& call, T* scratch, const Member& member)
       : call_(call),
         layer_(call.layer),
-        share_(share_of(layer_.rows, layer_.gates_width() * layer_.recurrent * sizeof(T), member)) {
-    work_.lay_out(layer_, member.count, scratch);
+        share_(share_of(layer_.rows, layer_.gates_width() * layer_.recurrent * sizeof(T), member)),
+        plan_(plan_of(call, member.count)) {
+    work_.lay_out(call, plan_, member.count, scratch);
     work_.starts += member.index * layer_.rows;
+    work_.places += member.index * plan_.stretch * layer_.rows;
+    work_.panel += member.index * plan_.lazy_panel_elements(call);
+    recurrent_ = {layer_.weight_hh, layer_.hidden, layer_.recurrent, work_.panels};
+    input_ = {call.weight_ih, layer_.hidden, call.features, work_.panels_ih};
+    gates_ = call.gates != nullptr ? call.gates : work_.gates;
   }
 
   void run() {
     prepare();
     share_.member.wait();  // all panels are packed, all states in place
-    for (Index step = 0; step < layer_.steps; ++step) run_step(step);
+    for (Index first = 0; first < layer_.steps; first += plan_.stretch) {
+      const Index left = layer_.steps - first;
+      const Index count = left < plan_.stretch ? left : plan_.stretch;
+      if (call_.gates == nullptr)
+        first_kept_ = layer_.reverse ? layer_.steps - first - count : first;
+      if (!plan_.fused) write_input_part(first, count);
+      for (Index step = first; step < first + count; ++step) run_step(step);
+    }
     finish();
   }
 
  private:
   static constexpr int width = Vec<T>::width;
 
-  Index unit_panels() const { return divide_up(layer_.hidden, width); }
+  Index unit_panels() const { return unit_panel_count<T>(layer_.hidden); }
   bool has(const void* pointer) const { return !plain && pointer != nullptr; }
 
   void prepare() {
     const Index R = layer_.recurrent, H = layer_.hidden;
     const Range own = part_of(unit_panels(), share_.member);
-    for (Index panel = own.first; panel < own.last; ++panel) pack_units(panel);
+    for (Index panel = own.first; panel < own.last && !plan_.lazy; ++panel) {
+      recurrent_.pack(panel);
+      input_.pack(panel);
+    }
     if (has(layer_.weight_hr)) {
       const Range own_hr = part_of(panel_count<T>(R), share_.member);
       for (Index panel = own_hr.first; panel < own_hr.last; ++panel)
         pack_panel_of(Factors<T>{layer_.weight_hr, 1, H}, H, R, panel, work_.panels_hr);
     }
-    if (share_.member.index == 0) fill(work_.zeros, H > R ? H : R);
+    if (share_.member.index == 0) {
+      fill(work_.zeros, H > R ? H : R);
+      add_biases();
+    }
     for (Index row = share_.chores.first; row < share_.chores.last; ++row) {
       copy(layer_.c_0 + row * H, call_.c_n + row * H, H);
       for (T* state : work_.h) copy(call_.h_0 + row * R, state + row * R, R);
@@ -101,16 +78,10 @@ class Forward {
     }
   }
 
-  // The gates of one vector of units stand side by side.
-  void pack_units(Index panel) {
-    const Index R = layer_.recurrent, first = panel * width;
-    const Index left = layer_.hidden - first;
-    T* const to = work_.panels + panel * G * width * R;
-    for (int gate = 0; gate < G; ++gate) {
-      const T* const from = layer_.weight_hh + (gate * layer_.hidden + first) * R;
-      pack_vector(Factors<T>{from, 1, R}, R, static_cast<int>(left < width ? left : width), G,
-                  to + gate * width);
-    }
+  void add_biases() {
+    fill(work_.bias, G * layer_.hidden);
+    for (const T* bias : {call_.bias_ih, call_.bias_hh})
+      for (Index i = 0; bias != nullptr && i < G * layer_.hidden; ++i) work_.bias[i] += bias[i];
   }
 
   // The caller may have the last state written over the first.
@@ -128,6 +99,57 @@ class Forward {
     });
   }
 
+  // W x + b of a stretch of steps, for those rows that live then; without b where layer norm comes
+  // between them. Each member makes the columns, or the rows, that it will read itself.
+  void write_input_part(Index first_step, Index steps) {
+    const Index count = find_places(first_step, steps);
+    const Range own = share_.panels(unit_panels());
+    for (Index panel = own.first; panel < own.last; ++panel)
+      for_each_tile(count, tile_rows, [&](Index first, Index rows) {
+        const Place<T>* const places = work_.places + first;
+        const T* from[tile_rows];
+        for (Index row = 0; row < rows; ++row) from[row] = places[row].x;
+        Vec<T> sums[tile_rows * G];
+        start_sums(panel, static_cast<int>(rows), sums);
+        multiply<T, G>(static_cast<int>(rows), from, input_.at(panel), call_.features, sums);
+        store_sums(panel, static_cast<int>(rows), sums, [&](int row) { return places[row].gates; });
+      });
+  }
+
+  Index find_places(Index first_step, Index steps) {
+    Index count = 0;
+    for (Index step = first_step; step < first_step + steps; ++step) {
+      const Index t = layer_.time_of(step);
+      for (Index row = share_.rows.first; row < share_.rows.last; ++row)
+        if (layer_.alive(t, row)) work_.places[count++] = {input_of(t, row), gates_of(t, row)};
+    }
+    return count;
+  }
+
+  // How many of a panel's lanes are units.
+  int units_of(Index panel) const {
+    const Index left = layer_.hidden - panel * width;
+    return static_cast<int>(left < width ? left : width);
+  }
+
+  void start_sums(Index panel, int rows, Vec<T>* sums) const {
+    const int n = units_of(panel);
+    for (int gate = 0; gate < G; ++gate) {
+      const Vec<T> bias = has(layer_.norm_hh)
+                              ? Vec<T>(T(0))
+                              : Vec<T>::load(work_.bias + gate * layer_.hidden + panel * width, n);
+      for (int row = 0; row < rows; ++row) sums[row * G + gate] = bias;
+    }
+  }
+
+  template <typename To>
+  void store_sums(Index panel, int rows, const Vec<T>* sums, const To& to) const {
+    const int n = units_of(panel);
+    for (int row = 0; row < rows; ++row)
+      for (int gate = 0; gate < G; ++gate)
+        sums[row * G + gate].store(to(row) + gate * layer_.hidden + panel * width, n);
+  }
+
   void run_step(Index step) {
     const Index t = layer_.time_of(step);
     if (call_.save_every > 1) keep_cells(t);
@@ -138,7 +160,7 @@ class Forward {
       // To and fro: what was read last is still in the cache.
       const Index panel = backwards ? own.last - 1 - i : own.first + i;
       for_each_tile(count, tile_rows, [&](Index first, Index rows) {
-        multiply_units(t, panel, work_.starts + first, static_cast<int>(rows), step);
+        multiply_units(t, panel, work_.starts + first, static_cast<int>(rows), count - first, step);
       });
     }
     if (has(layer_.norm_hh)) {
@@ -196,43 +218,57 @@ class Forward {
   void clear(Index t, Index row) {
     const Index at = t * layer_.rows + row, H = layer_.hidden;
     fill(call_.output + at * layer_.recurrent, layer_.recurrent);
-    if (call_.keep_gates) fill(call_.gates + at * G * H, G * H);
+    if (call_.gates != nullptr) fill(call_.gates + at * G * H, G * H);
     if (call_.save_every == 1) fill(call_.cells + at * H, H);
   }
 
   T* gates_of(Index t, Index row) const {
-    return call_.gates + (t * layer_.rows + row) * G * layer_.hidden;
+    return gates_ + ((t - first_kept_) * layer_.rows + row) * G * layer_.hidden;
+  }
+  const T* input_of(Index t, Index row) const {
+    return call_.input + (t * layer_.rows + row) * call_.features;
   }
 
-  void multiply_units(Index t, Index panel, const Start<T>* starts, int rows, Index step) {
+  // One tile: `rows` of the `left` rows from `starts` on.
+  void multiply_units(Index t, Index panel, const Start<T>* starts, int rows, Index left,
+                      Index step) {
     const Index unit = panel * width, H = layer_.hidden;
-    const int n = static_cast<int>(H - unit < width ? H - unit : width);
+    const int n = units_of(panel);
     const T* from[tile_rows];
-    for (int row = 0; row < rows; ++row) {
-      from[row] = starts[row].recurrent;
-      for (int gate = 0; gate < G; ++gate) prefetch(gates_of(t, starts[row].row) + gate * H + unit);
-    }
     Vec<T> sums[tile_rows * G];
-    for (int i = 0; i < rows * G; ++i) sums[i] = Vec<T>(T(0));
-    multiply<T, G>(rows, from, work_.panels + panel * G * width * layer_.recurrent,
-                   layer_.recurrent, sums);
-    if (has(layer_.norm_hh)) {
+    if (plan_.fused) {
+      for (int row = 0; row < rows; ++row) from[row] = input_of(t, starts[row].row);
+      start_sums(panel, rows, sums);
+      multiply<T, G>(rows, from, panel_of(input_, panel), call_.features, sums);
+    } else if (has(layer_.norm_hh)) {
+      for (int i = 0; i < rows * G; ++i) sums[i] = Vec<T>(T(0));
+    } else {
       for (int row = 0; row < rows; ++row)
         for (int gate = 0; gate < G; ++gate)
-          sums[row * G + gate].store(work_.product + (starts[row].row * G + gate) * H + unit, n);
-      return;
+          sums[row * G + gate] = Vec<T>::load(gates_of(t, starts[row].row) + gate * H + unit, n);
+      for (Index row = rows; row < left && row < 2 * rows; ++row)  // of the next tile
+        for (int gate = 0; gate < G; ++gate)
+          prefetch(gates_of(t, starts[row].row) + gate * H + unit);
     }
+    for (int row = 0; row < rows; ++row) from[row] = starts[row].recurrent;
+    multiply<T, G>(rows, from, panel_of(recurrent_, panel), layer_.recurrent, sums);
+    if (has(layer_.norm_hh))
+      return store_sums(panel, rows, sums,
+                        [&](int row) { return work_.product + starts[row].row * G * H; });
     // Two loops: what is in flight at once is then many rows' gates, or many rows' tanh(c'), and
     // not one row's long chain from one to the other.
     Cell cells[tile_rows];
-    for (int row = 0; row < rows; ++row) {
-      Vec<T>* const z = sums + row * G;
-      const T* const gates_x = gates_of(t, starts[row].row) + unit;
-      for (int gate = 0; gate < G; ++gate) z[gate] = Vec<T>::load(gates_x + gate * H, n) + z[gate];
-      cells[row] = apply_gates(t, starts[row], unit, n, z);
-    }
+    for (int row = 0; row < rows; ++row)
+      cells[row] = apply_gates(t, starts[row], unit, n, sums + row * G);
     for (int row = 0; row < rows; ++row)
       emit(t, starts[row], unit, n, cells[row].o * tanh(cells[row].c), step);
+  }
+
+  // The packed panel; where there is one step, it is packed here, where it is used.
+  const T* panel_of(const UnitPanels<T, G>& panels, Index panel) const {
+    if (!plan_.lazy) return panels.at(panel);
+    panels.pack_to(panel, work_.panel);
+    return work_.panel;
   }
 
   struct Cell {
@@ -256,7 +292,7 @@ class Forward {
       c = min(Vec<T>(layer_.cell_clip), max(Vec<T>(-layer_.cell_clip), c));
     const Vec<T> o = sigmoid(peephole(G - 2, c, z[G - 1]));
 
-    if (call_.keep_gates) {
+    if (call_.gates != nullptr) {
       T* const to = gates_of(t, start.row) + unit;
       if (G == 4) i.store(to, n);
       f.store(to + (G - 3) * H, n);
@@ -309,13 +345,17 @@ class Forward {
     T* const cells = product;
     T* const output_gates = product + H;
     const T* const gates_x = gates_of(t, start.row);
+    const Normalizer<T> of_input = normalizer_of(gates_x, G * H, layer_.norm_epsilon);
     const Normalizer<T> of_product = normalizer_of(product, G * H, layer_.norm_epsilon);
     for_each_vector<T>(0, H, [&](Index unit, int n) {
       Vec<T> z[G];
       for (int gate = 0; gate < G; ++gate) {
         const Index at = gate * H + unit;
+        const Vec<T> from_input =
+            fma(of_input(Vec<T>::load(gates_x + at, n)), Vec<T>::load(call_.norm_ih + at, n),
+                Vec<T>::load(work_.bias + at, n));
         z[gate] = fma(of_product(Vec<T>::load(product + at, n)),
-                      Vec<T>::load(layer_.norm_hh + at, n), Vec<T>::load(gates_x + at, n));
+                      Vec<T>::load(layer_.norm_hh + at, n), from_input);
       }
       const Cell cell = apply_gates(t, start, unit, n, z);
       cell.c.store(cells + unit, n);
@@ -360,14 +400,23 @@ class Forward {
   const ForwardCall<T>& call_;
   const Layer<T>& layer_;
   Share share_;
+  Plan plan_;
   Workspace<T> work_;
+  UnitPanels<T, G> recurrent_, input_;
+  T* gates_;              // (steps, B, GH): all of them, or those of a stretch
+  Index first_kept_ = 0;  // the first time step in `gates_`
 };
 
 }  // namespace
 
 template <typename T>
 Index forward_scratch(const ForwardCall<T>& call, int threads) {
-  return Workspace<T>().lay_out(call.layer, threads, nullptr);
+  Index most = 0;  // a team may turn out smaller than asked for
+  for (int members = 1; members <= threads; ++members) {
+    const Index needed = Workspace<T>().lay_out(call, plan_of(call, members), members, nullptr);
+    most = needed > most ? needed : most;
+  }
+  return most;
 }
 
 template <typename T>

@@ -30,6 +30,12 @@ class Arena {
     used_ += divide_up(count, line) * line;
     return taken;
   }
+  // For things of another type, whose size is a multiple of T's alignment.
+  template <typename Other>
+  Other* take_of(Index count) {
+    const Index bytes = static_cast<Index>(sizeof(Other)) * count;
+    return reinterpret_cast<Other*>(take(divide_up(bytes, sizeof(T))));
+  }
   Index used() const { return used_; }
 
  private:

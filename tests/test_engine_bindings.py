@@ -27,12 +27,17 @@ LAYER = {
     "zoneout_hidden_mask": (T, B, R),
 }
 FORWARD = {
+    "input": (T, B, I),
+    "weight_ih": (4 * H, I),
+    "bias_ih": (4 * H,),
+    "bias_hh": (4 * H,),
+    "norm_ih": (4 * H,),
     "h_0": (B, R),
     "reset_h": (B, R),
-    "gates": (T, B, 4 * H),
     "output": (T, B, R),
     "h_n": (B, R),
     "c_n": (B, H),
+    "gates": (T, B, 4 * H),
     "cells": (T, B, H),
 }
 BACKWARD = {
@@ -71,7 +76,7 @@ def layer(values: dict[str, Any]) -> Any:
 
 
 def forward(of_layer: dict[str, Any], values: dict[str, Any], **others: Any) -> None:
-    numbers = {"keep_gates": True, "save_every": 1, "threads": 1, **others}
+    numbers = {"save_every": 1, "threads": 1, **others}
     _engine.forward(layer(of_layer), **values, **numbers)
 
 
@@ -158,10 +163,12 @@ def test_wrong_products_do_not_crash(
     [
         ("output", None, "engine: output is missing"),
         ("output", np.ones((T, B, R + 1), np.float32), "engine: output must have shape "),
-        ("output", np.ones((T, B, R)), "engine: output has the wrong dtype"),
+        ("h_n", np.ones((B, R)), "engine: h_n has the wrong dtype"),
         ("output", np.ones((T, R, B), np.float32).transpose(0, 2, 1), "engine: output must be con"),
-        ("gates", np.ones((T, B, 5 * H), np.float32), "engine: gates must be 3 or 4 times as wide"),
-        ("gates", np.ones((T, B, 4 * H), np.int32), "engine: gates must be of dtype float32 or "),
+        ("gates", np.ones((T, B, 5 * H), np.float32), "engine: gates must have shape "),
+        ("weight_ih", np.ones((5 * H, I), np.float32), "must have 3 or 4 rows for each unit of c_0"),
+        ("input", np.ones((0, B, I), np.float32), "engine: input must have at least one step"),
+        ("output", np.ones((T, B, R), np.int32), "engine: output must be of dtype float32 or "),
         ("h_0", np.ones((B,), np.float32), r"engine: h_0 must have 2 dimensions, got \[2\]"),
         ("cells", None, "engine: cells is missing"),
     ],
@@ -180,7 +187,7 @@ def test_number_of_threads_is_checked(threads: int) -> None:
 
 
 def test_what_is_not_used_is_refused() -> None:
-    with pytest.raises(ValueError, match="engine: cells is given and not used"):
+    with pytest.raises(ValueError, match="engine: gates is given and not used"):
         forward(arrays(LAYER), arrays(FORWARD), save_every=0)
     with pytest.raises(ValueError, match="engine: save_every must not be negative"):
         forward(arrays(LAYER), arrays(FORWARD), save_every=-1)

@@ -51,11 +51,17 @@ def test_sizes_that_fill_no_vector_and_no_tile(switches: tuple[str, ...], hidden
 
 @pytest.mark.parametrize("save_every", [0, 3])
 @pytest.mark.parametrize("switches", KINDS, ids="+".join)
-def test_long_sequences_are_run_in_parts(
-    switches: tuple[str, ...], save_every: int, monkeypatch: pytest.MonkeyPatch
+def test_the_input_part_of_many_steps_is_made_in_stretches(
+    switches: tuple[str, ...], save_every: int
 ) -> None:
-    monkeypatch.setattr("fastlstm.ops.cpu._ROWS_AT_ONCE", 8)
-    check(switches, save_every, steps=17, rows=3, backend="engine")
+    # Many features and few rows: W x is then made apart from R h, about 100 rows at a time.
+    check(switches, save_every, steps=75, rows=3, features=300, backend="engine")
+
+
+@pytest.mark.parametrize("switches", KINDS, ids="+".join)
+def test_one_step_of_few_rows_packs_as_it_goes(switches: tuple[str, ...]) -> None:
+    for hidden, features in ((33, 70), (19, 3)):
+        check(switches, steps=1, rows=2, hidden=hidden, features=features, backend="engine")
 
 
 OF_ONE_ISA = """

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from fastlstm import _engine
 from fastlstm.ops import backward, equations
-from fastlstm.ops.arguments import BackwardCall, Cotangents, ScanArguments, ScanOutputs, chunk_count
+from fastlstm.ops.arguments import BackwardCall, Cotangents, ScanArguments, ScanOutputs
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
 
 _DTYPES = (torch.float32, torch.float64)
-_ROWS_AT_ONCE = 1024
 
 
 def refusal(arguments: ScanArguments) -> str | None:
@@ -37,57 +36,26 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
     steps, rows, _ = x.shape
     output = x.new_empty(steps, *arguments.h_0.shape)
     h_n, c_n = _like(arguments.h_0), _like(arguments.c_0)
-    cells = x.new_empty(equations.saved_shapes(arguments)[1])
-    at_once = _steps_at_once(arguments)
-    gates = x.new_empty(at_once, rows, arguments.weight_ih.shape[0])
-    chunks = [slice(start, min(start + at_once, steps)) for start in range(0, steps, at_once)]
-    part = arguments
-    for chunk in reversed(chunks) if arguments.reverse else chunks:
-        if len(chunks) > 1:
-            part = backward.time_slice(arguments, chunk)._replace(h_0=part.h_0, c_0=part.c_0)
-        of_chunk = slice(chunk.start // every, chunk_count(chunk.stop, every)) if every else chunk
-        part_gates = gates[: chunk.stop - chunk.start]
-        _write_input_part(part, part_gates)
-        _engine.forward(
-            _layer(part),
-            _array(part.h_0),
-            _array(part.reset_h),
-            _array(part_gates),
-            every == 1,
-            _array(output[chunk]),
-            _array(h_n),
-            _array(c_n),
-            _array(cells[of_chunk]) if every else None,
-            every,
-            torch.get_num_threads(),
-        )
-        part = part._replace(h_0=h_n, c_0=c_n)
-    return ScanOutputs(output, h_n, c_n, gates if every == 1 else x.new_empty(0), cells)
-
-
-def _steps_at_once(arguments: ScanArguments) -> int:
-    """How many steps' gates are made at a time.
-
-    All where they are kept. Else as many as make the weights' packing cheap, so that the gates
-    stay in the cache; and whole stretches between saved states.
-    """
-    steps, rows, _ = arguments.input.shape
-    every = arguments.save_every
-    if every == 1 or steps * rows <= 2 * _ROWS_AT_ONCE:
-        return steps
-    at_once = max(1, _ROWS_AT_ONCE // rows)
-    return min(steps, chunk_count(at_once, every) * every if every else at_once)
-
-
-def _write_input_part(arguments: ScanArguments, gates_x: Tensor) -> None:
-    """``W x + b`` of all time steps at once; anything past a row's end."""
-    biases = [b for b in (arguments.bias_ih, arguments.bias_hh) if b is not None]
-    bias = biases[0] + biases[1] if len(biases) == 2 else biases[0] if biases else None
-    norm = arguments.norm_ih
-    x, to = arguments.input.flatten(0, 1), gates_x.flatten(0, 1)
-    _multiply(x, arguments.weight_ih.t(), to, bias if norm is None else None)
-    if norm is not None:
-        to.copy_(equations.layer_norm(to, norm, bias, arguments.norm_epsilon))
+    of_gates, of_cells = equations.saved_shapes(arguments)
+    gates, cells = x.new_empty(of_gates), x.new_empty(of_cells)
+    _engine.forward(
+        _layer(arguments),
+        _array(x),
+        _array(arguments.weight_ih),
+        _array(arguments.bias_ih),
+        _array(arguments.bias_hh),
+        _array(arguments.norm_ih),
+        _array(arguments.h_0),
+        _array(arguments.reset_h),
+        _array(output),
+        _array(h_n),
+        _array(c_n),
+        _array(gates) if every == 1 else None,
+        _array(cells) if every else None,
+        every,
+        torch.get_num_threads(),
+    )
+    return ScanOutputs(output, h_n, c_n, gates, cells)
 
 
 def scan_backward(call: BackwardCall) -> Gradients:
