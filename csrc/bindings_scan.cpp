@@ -164,7 +164,8 @@ void backward(const LayerArrays& arrays, const In& gates, const In& cells, const
   });
 }
 
-void product(const In& a, const In& b, const In& bias, const Out& out, int threads) {
+void product(const In& a, const In& b, const Out& out, bool accumulate, const Out& row_sums,
+             int threads) {
   run_for_dtype("out", out, [&](auto zero) {
     using T = decltype(zero);
     shape_of_rank(2, "a", a);
@@ -183,9 +184,9 @@ void product(const In& a, const In& b, const In& bias, const Out& out, int threa
     call.b = static_cast<const T*>(b->data());
     call.b_depth_stride = b->stride(0);
     call.b_column_stride = b->stride(1);
-    call.bias = pointer<const T>("bias", bias, {call.columns});
+    call.accumulate = accumulate;
     call.out = needed<T>("out", out, {call.rows, call.columns});
-    call.out_stride = call.columns;
+    call.row_sums = pointer<T>("row_sums", row_sums, {call.rows});
     const int team = checked_threads(threads);
     return [call, team] { return run_product(call, team); };
   });
@@ -260,8 +261,9 @@ void bind_kernels(nb::module_& module) {
              nb::arg("d_c_0").none(), nb::arg("d_reset_h").none(), nb::arg("d_reset_c").none(),
              nb::arg("threads"), "Write what each step contributes to the gradients.");
 
-  module.def("product", &product, nb::arg("a").none(), nb::arg("b").none(), nb::arg("bias").none(),
-             nb::arg("out").none(), nb::arg("threads"), "out = a·b + bias.");
+  module.def("product", &product, nb::arg("a").none(), nb::arg("b").none(), nb::arg("out").none(),
+             nb::arg("accumulate"), nb::arg("row_sums").none(), nb::arg("threads"),
+             "out = a·b, or out += a·b; and the sums of the rows of a.");
 
   module.def("activation", &activation, nb::arg("name"), nb::arg("source").none(),
              nb::arg("target").none(), "The engine's `sigmoid` or `tanh`, for tests.");

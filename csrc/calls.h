@@ -91,7 +91,7 @@ struct BackwardCall {
   T* d_reset_c;    // (B, H), with resets
 };
 
-// out = a·b + bias.
+// out = a·b, or out += a·b.
 template <typename T>
 struct ProductCall {
   Index rows, depth, columns;
@@ -99,9 +99,9 @@ struct ProductCall {
   Index a_row_stride, a_depth_stride;
   const T* b;  // (depth, columns)
   Index b_depth_stride, b_column_stride;
-  const T* bias;  // (columns)
-  T* out;         // (rows, columns)
-  Index out_stride;
+  bool accumulate;
+  T* out;       // (rows, columns)
+  T* row_sums;  // (rows): of a over its depth; may be null
 };
 
 }  // namespace fastlstm

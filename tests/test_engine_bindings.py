@@ -148,14 +148,15 @@ def test_wrong_calls_do_not_crash(data: st.DataObject, function: Any) -> None:
 def test_wrong_products_do_not_crash(
     shapes: list[list[int]], transposed: list[bool], dtypes: list[Any], threads: int
 ) -> None:
-    a, b, bias, out = (np.ones(s, d) for s, d in zip(shapes, dtypes, strict=True))
+    a, b, sums, out = (np.ones(s, d) for s, d in zip(shapes, dtypes, strict=True))
     a, b = (x.T if flip else x for x, flip in zip((a, b), transposed, strict=True))
     try:
-        _engine.product(a, b, bias, out, threads)
+        _engine.product(a, b, out, True, sums, threads)
     except (ValueError, TypeError) as error:
         assert str(error)
     else:
-        np.testing.assert_allclose(out, a @ b + bias)
+        np.testing.assert_allclose(out, a @ b + 1)
+        np.testing.assert_allclose(sums, a.sum(1))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,11 @@ def test_wrong_products_do_not_crash(
         ("h_n", np.ones((B, R)), "engine: h_n has the wrong dtype"),
         ("output", np.ones((T, R, B), np.float32).transpose(0, 2, 1), "engine: output must be con"),
         ("gates", np.ones((T, B, 5 * H), np.float32), "engine: gates must have shape "),
-        ("weight_ih", np.ones((5 * H, I), np.float32), "must have 3 or 4 rows for each unit of c_0"),
+        (
+            "weight_ih",
+            np.ones((5 * H, I), np.float32),
+            "must have 3 or 4 rows for each unit of c_0",
+        ),
         ("input", np.ones((0, B, I), np.float32), "engine: input must have at least one step"),
         ("output", np.ones((T, B, R), np.int32), "engine: output must be of dtype float32 or "),
         ("h_0", np.ones((B,), np.float32), r"engine: h_0 must have 2 dimensions, got \[2\]"),
@@ -199,29 +204,35 @@ def test_what_is_not_used_is_refused() -> None:
     transposed=st.tuples(st.booleans(), st.booleans()),
     threads=st.integers(1, 3),
     dtype=st.sampled_from([torch.float32, torch.float64]),
+    accumulate=st.booleans(),
 )
 def test_products(
     sizes: tuple[int, int, int],
     transposed: tuple[bool, bool],
     threads: int,
     dtype: torch.dtype,
+    accumulate: bool,
 ) -> None:
     rows, depth, columns = sizes
     a = torch.randn(depth, rows).T if transposed[0] else torch.randn(rows, depth)
     b = torch.randn(columns, depth).T if transposed[1] else torch.randn(depth, columns)
-    a, b, bias = a.to(dtype), b.to(dtype), torch.randn(columns, dtype=dtype)
-    out = torch.empty(rows, columns, dtype=dtype)
-    _engine.product(a.numpy(), b.numpy(), bias.numpy(), out.numpy(), threads)
-    torch.testing.assert_close(out, a @ b + bias)
+    a, b = a.to(dtype), b.to(dtype)
+    before = torch.randn(rows, columns, dtype=dtype)
+    out, sums = before.clone(), torch.empty(rows, dtype=dtype)
+    _engine.product(a.numpy(), b.numpy(), out.numpy(), accumulate, sums.numpy(), threads)
+    torch.testing.assert_close(out, a @ b + before if accumulate else a @ b)
+    torch.testing.assert_close(sums, a.sum(1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_products_deeper_than_a_block(dtype: torch.dtype) -> None:
-    a, b = torch.randn(1500, 61, dtype=dtype).T, torch.randn(1500, 300, dtype=dtype)
+@pytest.mark.parametrize(("rows", "columns"), [(61, 300), (300, 61), (1700, 70)])
+def test_products_deeper_than_a_block(rows: int, columns: int, dtype: torch.dtype) -> None:
+    a, b = torch.randn(1500, rows, dtype=dtype).T, torch.randn(1500, columns, dtype=dtype)
     results = []
     for threads in (1, 2, 3):
-        out = torch.empty(61, 300, dtype=dtype)
-        _engine.product(a.numpy(), b.numpy(), None, out.numpy(), threads)
-        results.append(out)
+        out, sums = torch.empty(rows, columns, dtype=dtype), torch.empty(rows, dtype=dtype)
+        _engine.product(a.numpy(), b.numpy(), out.numpy(), False, sums.numpy(), threads)
+        results.append(torch.cat((out, sums.unsqueeze(1)), dim=1))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
-    torch.testing.assert_close(results[0], a @ b, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(out, a @ b, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sums, a.sum(1), rtol=1e-4, atol=1e-4)

@@ -37,19 +37,20 @@ def scan_backward(call: BackwardCall, kernels: Kernels = REFERENCE_KERNELS) -> G
     parameter's gradient has a leading dimension g: the gradient that each group contributes. With
     ``groups = 0`` it is the sum over all rows, without that dimension.
     """
-    given = {name: getattr(call.arguments, name) for name in DIFFERENTIABLE}
     needed = {name for name, need in zip(DIFFERENTIABLE, call.needs, strict=True) if need}
-    dtype = call.cells.dtype
+    of_call, dtype = call.arguments.input.dtype, call.cells.dtype
     arguments = equations.in_working_dtype(call.arguments)
-    cotangents = Cotangents(*(d if d is None else d.to(dtype) for d in call.cotangents))
-    saved = Saved(*(value.to(dtype) for value in (call.output, call.gates, call.cells)))
+    cotangents = call.cotangents
+    saved = Saved(call.output, call.gates, call.cells)
+    if dtype != of_call:
+        cotangents = Cotangents(*(d if d is None else d.to(dtype) for d in cotangents))
+        saved = Saved(*(value.to(dtype) for value in saved))
     run = _backward_through if arguments.save_every == 1 else _backward_in_chunks
     gradients = run(cotangents, arguments, saved, needed, call.groups or 1, kernels)
     if not call.groups:
-        gradients = {
-            name: d.squeeze(0) if name in PARAMETERS else d for name, d in gradients.items()
-        }
-    return {name: d.to(given[name].dtype) for name, d in gradients.items()}
+        for name in gradients.keys() & PARAMETERS:
+            gradients[name] = gradients[name].squeeze(0)
+    return {name: d.to(of_call) for name, d in gradients.items()}
 
 
 def _backward_through(

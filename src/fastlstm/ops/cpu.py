@@ -98,20 +98,24 @@ def _loop(
     return contributions, (d_h_0, d_c_0, d_reset_h, d_reset_c)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """(n, M, K) and (n, K, N) to (n, M, N)."""
-    result = a.new_empty(a.shape[0], a.shape[1], b.shape[2])
-    for one, other, out in zip(a, b, result, strict=True):
-        _multiply(one, other, out, None)
+def _product(
+    a: Tensor, b: Tensor, add_to: Tensor | None = None, row_sums: Tensor | None = None
+) -> Tensor:
+    """See ``gradients.Product``."""
+    result = a.new_empty(a.shape[0], a.shape[1], b.shape[2]) if add_to is None else add_to
+    for index in range(a.shape[0]):
+        _engine.product(
+            _strided(a[index]),
+            _strided(b[index]),
+            _array(result[index]),
+            add_to is not None,
+            None if row_sums is None else _array(row_sums[index]),
+            torch.get_num_threads(),
+        )
     return result
 
 
 _KERNELS = Kernels(scan, _loop, _product)
-
-
-def _multiply(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None) -> None:
-    to_dlpack = torch._C._to_dlpack  # any strides will do
-    _engine.product(to_dlpack(a), to_dlpack(b), _array(bias), _array(out), torch.get_num_threads())
 
 
 def _layer(arguments: ScanArguments) -> _engine.Layer:
@@ -140,7 +144,12 @@ def _layer(arguments: ScanArguments) -> _engine.Layer:
 
 def _array(tensor: Tensor | None) -> Any:
     """The tensor for the engine, which wants it contiguous; the capsule keeps it alive."""
-    return None if tensor is None else torch._C._to_dlpack(tensor.contiguous())
+    return None if tensor is None else _strided(tensor.contiguous())
+
+
+def _strided(tensor: Tensor) -> Any:
+    """The tensor for a part of the engine that takes any strides."""
+    return torch._C._to_dlpack(tensor)
 
 
 def _like(tensor: Tensor) -> Tensor:

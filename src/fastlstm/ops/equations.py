@@ -181,6 +181,8 @@ def live_at(steps: int, lengths: Tensor) -> Tensor:
 def in_working_dtype(arguments: ScanArguments) -> ScanArguments:
     """The same arguments with every 16-bit float tensor in float32."""
     dtype = arguments.state_dtype
+    if dtype == arguments.input.dtype:
+        return arguments
     return arguments._replace(
         **{
             name: value.to(dtype)

@@ -11,7 +11,7 @@ the parameters are large products and sums over those, after it, in `totals.py`.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -23,8 +23,22 @@ from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
 Gradients = dict[str, Tensor]
 """A gradient for each differentiable field that was given."""
 
-Product = Callable[[Tensor, Tensor], Tensor]
-"""(n, M, K) and (n, K, N) to (n, M, N)."""
+
+class Product(Protocol):
+    """A batched product of matrices."""
+
+    def __call__(
+        self,
+        a: Tensor,
+        b: Tensor,
+        add_to: Tensor | None = None,
+        row_sums: Tensor | None = None,
+    ) -> Tensor:
+        """(n, M, K) and (n, K, N) to (n, M, N), or added to what is there.
+
+        The sums (n, M) over the rows of ``a`` are written to ``row_sums``.
+        """
+        ...
 
 
 class Saved(NamedTuple):
@@ -44,10 +58,27 @@ class Forward:
 
     def __init__(self, arguments: ScanArguments, saved: Saved) -> None:
         self._arguments = arguments
-        self._saved = saved
-        self._gates = saved.gates.chunk(arguments.gate_count, dim=-1)
-        self.f, self.g, self.o = self._gates[-3:]
+        self.saved = saved
         self.live = equations.live_steps(arguments)
+
+    @cached_property
+    def _gates(self) -> tuple[Tensor, ...]:
+        return self.saved.gates.chunk(self._arguments.gate_count, dim=-1)
+
+    @property
+    def f(self) -> Tensor:
+        """The forget gate."""
+        return self._gates[-3]
+
+    @property
+    def g(self) -> Tensor:
+        """The candidate."""
+        return self._gates[-2]
+
+    @property
+    def o(self) -> Tensor:
+        """The output gate."""
+        return self._gates[-1]
 
     @cached_property
     def i(self) -> Tensor:
@@ -57,13 +88,13 @@ class Forward:
     @cached_property
     def h(self) -> Tensor:
         """The hidden state a step starts from, after its reset."""
-        before = hidden_before(self._arguments, self._saved.output)
+        before = hidden_before(self._arguments, self.saved.output)
         return self._after_reset(before, self._arguments.reset_h)
 
     @cached_property
     def c(self) -> Tensor:
         """The cell state a step starts from, after its reset."""
-        before = cells_before(self._arguments, self._saved.cells)
+        before = cells_before(self._arguments, self.saved.cells)
         return self._after_reset(before, self._arguments.reset_c)
 
     @cached_property
@@ -195,7 +226,16 @@ def loop(
     return contributions, (d_h, d_c, d_reset_h, d_reset_c)
 
 
-REFERENCE_KERNELS = Kernels(equations.scan, loop, torch.bmm)
+def product(
+    a: Tensor, b: Tensor, add_to: Tensor | None = None, row_sums: Tensor | None = None
+) -> Tensor:
+    """See ``Product``."""
+    if row_sums is not None:
+        row_sums.copy_(a.sum(dim=-1))
+    return torch.bmm(a, b) if add_to is None else add_to.baddbmm_(a, b)
+
+
+REFERENCE_KERNELS = Kernels(equations.scan, loop, product)
 
 
 def where_alive(alive: Tensor | None, value: Tensor) -> Tensor:
