@@ -49,8 +49,6 @@ struct Layer {
 
 template <typename T>
 struct ForwardCall {
-  using Scalar = T;
-
   Layer<T> layer;
   Index features;
   const T* input;      // (T, B, I)

@@ -23,7 +23,6 @@ class Forward {
     work_.lay_out(call, plan_, member.count, scratch);
     work_.starts += member.index * layer_.rows;
     work_.places += member.index * plan_.stretch * layer_.rows;
-    work_.panel += member.index * plan_.lazy_panel_elements(call);
     recurrent_ = {layer_.weight_hh, layer_.hidden, layer_.recurrent, work_.panels};
     input_ = {call.weight_ih, layer_.hidden, call.features, work_.panels_ih};
     gates_ = call.gates != nullptr ? call.gates : work_.gates;
@@ -111,7 +110,7 @@ class Forward {
         for (Index row = 0; row < rows; ++row) from[row] = places[row].x;
         Vec<T> sums[tile_rows * G];
         start_sums(panel, static_cast<int>(rows), sums);
-        multiply<T, G>(static_cast<int>(rows), from, input_.at(panel), call_.features, sums);
+        input_.multiply_packed(panel, static_cast<int>(rows), from, sums);
         store_sums(panel, static_cast<int>(rows), sums, [&](int row) { return places[row].gates; });
       });
   }
@@ -239,7 +238,7 @@ class Forward {
     if (plan_.fused) {
       for (int row = 0; row < rows; ++row) from[row] = input_of(t, starts[row].row);
       start_sums(panel, rows, sums);
-      multiply<T, G>(rows, from, panel_of(input_, panel), call_.features, sums);
+      multiply_panel(input_, panel, rows, from, sums);
     } else if (has(layer_.norm_hh)) {
       for (int i = 0; i < rows * G; ++i) sums[i] = Vec<T>(T(0));
     } else {
@@ -251,7 +250,7 @@ class Forward {
           prefetch(gates_of(t, starts[row].row) + gate * H + unit);
     }
     for (int row = 0; row < rows; ++row) from[row] = starts[row].recurrent;
-    multiply<T, G>(rows, from, panel_of(recurrent_, panel), layer_.recurrent, sums);
+    multiply_panel(recurrent_, panel, rows, from, sums);
     if (has(layer_.norm_hh))
       return store_sums(panel, rows, sums,
                         [&](int row) { return work_.product + starts[row].row * G * H; });
@@ -264,11 +263,10 @@ class Forward {
       emit(t, starts[row], unit, n, cells[row].o * tanh(cells[row].c), step);
   }
 
-  // The packed panel; where there is one step, it is packed here, where it is used.
-  const T* panel_of(const UnitPanels<T, G>& panels, Index panel) const {
-    if (!plan_.lazy) return panels.at(panel);
-    panels.pack_to(panel, work_.panel);
-    return work_.panel;
+  void multiply_panel(const UnitPanels<T, G>& panels, Index panel, int rows, const T* const* from,
+                      Vec<T>* sums) const {
+    if (plan_.lazy) return panels.multiply_unpacked(panel, rows, from, sums);
+    panels.multiply_packed(panel, rows, from, sums);
   }
 
   struct Cell {

@@ -12,15 +12,8 @@ namespace FASTLSTM_TARGET {
 // one chain that begins with the bias, goes on with W x and ends with R h.
 struct Plan {
   bool fused;     // W x is added up in the registers that R h is added to
-  bool lazy;      // each panel is packed where it is used, once
+  bool lazy;      // weights that are used once are packed where they are used
   Index stretch;  // how many steps' W x + b are made at a time, where it is not fused
-
-  template <typename Call>
-  Index lazy_panel_elements(const Call& call) const {
-    using T = typename Call::Scalar;
-    const Index depth = call.features > call.layer.recurrent ? call.features : call.layer.recurrent;
-    return lazy ? call.layer.gate_count * Vec<T>::width * depth : 0;
-  }
 };
 
 // W x on its own is made of many steps' rows at a time, which each panel of W is read for once; but
@@ -68,7 +61,6 @@ struct Workspace {
   T* panels;        // R, packed
   T* panels_ih;     // W, packed
   T* panels_hr;     // the projection, packed
-  T* panel;         // (members, ·): one panel of R or W, where that is enough
   T* gates;         // (stretch, B, GH): W x + b, where the gates are not kept
   T* bias;          // (GH)
   T* h[2];          // (B, R): of the last step and of this one, in turns
@@ -92,7 +84,6 @@ struct Workspace {
     panels = arena.take(units * layer.recurrent * layer.gate_count);
     panels_ih = arena.take(units * call.features * layer.gate_count);
     panels_hr = arena.take(projects ? panel_elements<T>(layer.hidden, layer.recurrent) : 0);
-    panel = arena.take(members * plan.lazy_panel_elements(call));
     gates = arena.take(call.gates != nullptr ? 0 : stretch_rows * layer.gates_width());
     bias = arena.take(layer.gates_width());
     for (T*& one : h) one = arena.take(state);

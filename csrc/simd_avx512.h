@@ -110,55 +110,61 @@ inline Vec<float> quotient(Vec<float> a, Vec<float> b) {
   return fma(remainder(a, estimate, b), inverse, estimate);
 }
 
-inline Vec<float> permute(Vec<float> a, __m512i lanes, Vec<float> b) {
-  return _mm512_permutex2var_ps(a.lanes, lanes, b.lanes);
-}
-inline Vec<double> permute(Vec<double> a, __m512i lanes, Vec<double> b) {
-  return _mm512_permutex2var_pd(a.lanes, lanes, b.lanes);
-}
-
-// Which lanes of two rows that are `distance` apart the upper or the lower one becomes, where the
-// blocks beside the diagonal change places.
-template <int distance, bool upper>
-inline __m512i lanes_of(Vec<float>) {
-  alignas(64) int lanes[16];
-  for (int lane = 0; lane < 16; ++lane)
-    lanes[lane] = upper ? (lane & distance ? lane - distance + 16 : lane)
-                        : (lane & distance ? lane + 16 : lane + distance);
-  return _mm512_load_si512(lanes);
-}
-template <int distance, bool upper>
-inline __m512i lanes_of(Vec<double>) {
-  alignas(64) long long lanes[8];
-  for (int lane = 0; lane < 8; ++lane)
-    lanes[lane] = upper ? (lane & distance ? lane - distance + 8 : lane)
-                        : (lane & distance ? lane + 8 : lane + distance);
-  return _mm512_load_si512(lanes);
-}
-
-// Blocks of 1, of 2, of 4, … change places with those across the diagonal.
-template <typename T, int distance>
-inline void exchange_blocks(Vec<T>* rows) {
-  if constexpr (distance < Vec<T>::width) {
-    const __m512i upper = lanes_of<distance, true>(rows[0]);
-    const __m512i lower = lanes_of<distance, false>(rows[0]);
-    for (int row = 0; row < Vec<T>::width; ++row) {
-      if (row & distance) continue;
-      const Vec<T> a = rows[row], b = rows[row + distance];
-      rows[row] = permute(a, upper, b);
-      rows[row + distance] = permute(a, lower, b);
-    }
-    exchange_blocks<T, 2 * distance>(rows);
+// Rows of a square, first mixed within 128 bits: entry `4·g + c` then holds the columns c, 4 + c,
+// 8 + c and 12 + c of the rows 4·g to 4·g + 3. For double with 2 in place of 4.
+inline void mix_rows(Vec<float>* rows) {
+  FASTLSTM_UNROLL for (int row = 0; row < 16; row += 4) {
+    const __m512d low_01 =
+        _mm512_castps_pd(_mm512_unpacklo_ps(rows[row].lanes, rows[row + 1].lanes));
+    const __m512d high_01 =
+        _mm512_castps_pd(_mm512_unpackhi_ps(rows[row].lanes, rows[row + 1].lanes));
+    const __m512d low_23 =
+        _mm512_castps_pd(_mm512_unpacklo_ps(rows[row + 2].lanes, rows[row + 3].lanes));
+    const __m512d high_23 =
+        _mm512_castps_pd(_mm512_unpackhi_ps(rows[row + 2].lanes, rows[row + 3].lanes));
+    rows[row] = _mm512_castpd_ps(_mm512_unpacklo_pd(low_01, low_23));
+    rows[row + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low_01, low_23));
+    rows[row + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high_01, high_23));
+    rows[row + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high_01, high_23));
   }
+}
+inline void mix_rows(Vec<double>* rows) {
+  FASTLSTM_UNROLL for (int row = 0; row < 8; row += 2) {
+    const Vec<double> first = rows[row], second = rows[row + 1];
+    rows[row] = _mm512_unpacklo_pd(first.lanes, second.lanes);
+    rows[row + 1] = _mm512_unpackhi_pd(first.lanes, second.lanes);
+  }
+}
+
+// The parts of 128 bits 0 and 2 (or 1 and 3) of a, then those of b.
+template <bool odd>
+inline Vec<float> every_other_part(Vec<float> a, Vec<float> b) {
+  return _mm512_shuffle_f32x4(a.lanes, b.lanes, odd ? 0xdd : 0x88);
+}
+template <bool odd>
+inline Vec<double> every_other_part(Vec<double> a, Vec<double> b) {
+  return _mm512_shuffle_f64x2(a.lanes, b.lanes, odd ? 0xdd : 0x88);
 }
 
 template <typename T>
 inline void transpose_in_registers(const T* from, std::ptrdiff_t from_stride, T* to,
                                    std::ptrdiff_t to_stride) {
+  constexpr int parts = 4, columns = Vec<T>::width / parts;
   Vec<T> rows[Vec<T>::width];
   for (int row = 0; row < Vec<T>::width; ++row) rows[row] = Vec<T>::load(from + row * from_stride);
-  exchange_blocks<T, 1>(rows);
-  for (int row = 0; row < Vec<T>::width; ++row) rows[row].store(to + row * to_stride);
+  mix_rows(rows);
+  FASTLSTM_UNROLL for (int column = 0; column < columns; ++column) {
+    const Vec<T>* const part = rows + column;
+    const Vec<T> even_above = every_other_part<false>(part[0], part[columns]);
+    const Vec<T> odd_above = every_other_part<true>(part[0], part[columns]);
+    const Vec<T> even_below = every_other_part<false>(part[2 * columns], part[3 * columns]);
+    const Vec<T> odd_below = every_other_part<true>(part[2 * columns], part[3 * columns]);
+    T* const out = to + column * to_stride;
+    every_other_part<false>(even_above, even_below).store(out);
+    every_other_part<false>(odd_above, odd_below).store(out + columns * to_stride);
+    every_other_part<true>(even_above, even_below).store(out + 2 * columns * to_stride);
+    every_other_part<true>(odd_above, odd_below).store(out + 3 * columns * to_stride);
+  }
 }
 template <>
 inline void transpose_square(const float* from, std::ptrdiff_t from_stride, float* to,

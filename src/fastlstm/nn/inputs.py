@@ -100,11 +100,11 @@ def initial_states(hx: States | None, x: Tensor, shapes: LayerShapes, batched: b
 
 def zero_states(x: Tensor, shapes: LayerShapes) -> States:
     """States of zeros for the rows of a time-first ``x``."""
-    count = shapes.layers * shapes.directions
-    return (
-        x.new_zeros(count, x.shape[1], shapes.recurrent_size),
-        x.new_zeros(count, x.shape[1], shapes.hidden_size),
-    )
+    count, rows = shapes.layers * shapes.directions, x.shape[1]
+    h = x.new_zeros(count, rows, shapes.recurrent_size)
+    if shapes.recurrent_size == shapes.hidden_size:
+        return h, h
+    return h, x.new_zeros(count, rows, shapes.hidden_size)
 
 
 def check_states(

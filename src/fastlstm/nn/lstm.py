@@ -12,7 +12,7 @@ from fastlstm.nn.dynamo import allow_in_dynamo
 from fastlstm.nn.exchange import scriptable
 from fastlstm.nn.fx import as_leaf
 from fastlstm.nn.initialization import add_switch_parameters, initialize
-from fastlstm.nn.parameters import LayerParameters, shapes_of
+from fastlstm.nn.parameters import LayerParameters, field_of, shapes_of
 from fastlstm.nn.stack import States, run_stack
 from fastlstm.nn.switches import (
     Switches,
@@ -199,7 +199,7 @@ class LSTM(torch.nn.LSTM):
         seen.
         """
         return [
-            LayerParameters(**{name.rsplit("_l", 1)[0]: getattr(self, name) for name in names})
+            LayerParameters(**{field_of(name): getattr(self, name) for name in names})
             for names in self._all_weights
         ]
 

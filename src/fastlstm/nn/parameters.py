@@ -1,6 +1,7 @@
 """The parameters of one layer in one direction, and what their shapes say."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from torch import Tensor
@@ -30,6 +31,12 @@ class LayerParameters(NamedTuple):
 
 
 assert LayerParameters._fields == PARAMETERS, "the scan takes the same parameters in this order"
+
+
+@cache
+def field_of(name: str) -> str:
+    """The field of ``LayerParameters`` from a name with its layer's suffix: ``bias_hh_l0``."""
+    return name.rsplit("_l", 1)[0]
 
 
 class LayerShapes(NamedTuple):

@@ -89,11 +89,16 @@ def run_stack(
         if switches.residual and x.shape[-1] == output.shape[-1]:
             output = output + _without_padding(x, sequences.lengths, first)
         x = output
-    final = (
+    return StackResult(x, _final_states(scans), scans)
+
+
+def _final_states(scans: list[ScanOutputs]) -> States:
+    if len(scans) == 1:
+        return scans[0].h_n.unsqueeze(0), scans[0].c_n.unsqueeze(0)
+    return (
         torch.stack([result.h_n for result in scans]),
         torch.stack([result.c_n for result in scans]),
     )
-    return StackResult(x, final, scans)
 
 
 def scan_arguments(
@@ -118,7 +123,9 @@ def scan_arguments(
         training: whether to draw masks.
         keep_everything: have the scan return its gates and cell states.
     """
-    h_0, c_0 = sequences.initial[0][index], sequences.initial[1][index]
+    of_h, of_c = sequences.initial
+    h_0 = of_h[index]
+    c_0 = h_0 if of_c is of_h else of_c[index]  # zeros, both
     reset_h, reset_c = None, None
     if sequences.reset is not None and sequences.reset_states is not None:
         reset_h, reset_c = sequences.reset_states[0][index], sequences.reset_states[1][index]

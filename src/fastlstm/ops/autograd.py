@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function, unwrap_dead_wrappers
 from torch.autograd.function import _SingleLevelFunction
 
-from fastlstm.ops import double_backward
+from fastlstm.ops import backends, double_backward, eager
 from fastlstm.ops.arguments import (
     BACKWARD_FIELDS,
     DIFFERENTIABLE,
@@ -41,11 +41,17 @@ class _Scan(_OperatorFunction):
     """``fastlstm::scan``, whose gradient is ``fastlstm::scan_backward``."""
 
     @staticmethod
-    def forward(ctx: Any, keys: torch.DispatchKeySet, *flat: Any) -> tuple[Tensor, ...]:
-        """Run the operator below autograd, and save all that its derivative needs."""
-        with torch.enable_grad():  # a level of torch.func below this one records too
-            outputs = ScanOutputs(*_below_autograd(torch.ops.fastlstm.scan.default, keys, flat))
+    def forward(ctx: Any, keys: torch.DispatchKeySet | None, *flat: Any) -> tuple[Tensor, ...]:
+        """Run the scan below autograd, and save all that its derivative needs.
+
+        Without ``keys`` it is run outside the dispatcher.
+        """
         arguments = ScanArguments(*flat)
+        if keys is None:
+            outputs = backends.run_scan(arguments)
+        else:
+            with torch.enable_grad():  # a level of torch.func below this one records too
+                outputs = ScanOutputs(*_below_autograd(torch.ops.fastlstm.scan.default, keys, flat))
         ctx.set_materialize_grads(False)
         if arguments.save_every != 1:
             ctx.mark_non_differentiable(outputs.gates, outputs.cells)
@@ -61,11 +67,15 @@ class _Scan(_OperatorFunction):
         result: list[Tensor | None] = [None] * (1 + len(ScanArguments._fields))
         if all(cotangent is None for cotangent in cotangents):
             return tuple(result)
-        *tensors, output, gates, cells = ctx.saved_tensors
+        saved_tensors = ctx.saved_tensors
+        *tensors, output, gates, cells = saved_tensors
         arguments = ctx.numbers._replace(**dict(zip(TENSORS, tensors, strict=True)))
         needs = list(ctx.needs_input_grad[1 : 1 + len(DIFFERENTIABLE)])
         call = BackwardCall(Cotangents(*cotangents), arguments, output, gates, cells, needs, 0)
-        gradients = torch.ops.fastlstm.scan_backward(*call.to_flat())
+        if torch.is_grad_enabled() or not eager.is_plain((*cotangents, *saved_tensors)):
+            gradients = torch.ops.fastlstm.scan_backward(*call.to_flat())
+        else:
+            gradients = backends.run_scan_backward(call)
         for index, (gradient, need) in enumerate(zip(gradients, needs, strict=True), start=1):
             if need:
                 result[index] = gradient
@@ -97,6 +107,13 @@ class _ScanBackward(_OperatorFunction):
         )
         nothing = [None] * (len(BACKWARD_FIELDS) - len(gradients))
         return (None, *gradients, *nothing)
+
+
+def scan_outside_the_dispatcher(arguments: ScanArguments) -> ScanOutputs:
+    """The scan, where ``eager.is_plain`` holds of its tensors."""
+    if torch.is_grad_enabled() and any_requires_grad(arguments):
+        return ScanOutputs(*_Scan.run(None, *arguments))
+    return backends.run_scan(arguments)
 
 
 def scan_kernel(keys: torch.DispatchKeySet, *flat: Any) -> Sequence[Tensor]:

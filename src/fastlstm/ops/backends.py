@@ -8,8 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from torch import Tensor
+
 from fastlstm.ops import backward, cpu, equations
-from fastlstm.ops.arguments import BackwardCall, ScanArguments, ScanOutputs
+from fastlstm.ops.arguments import (
+    DIFFERENTIABLE,
+    BackwardCall,
+    ScanArguments,
+    ScanOutputs,
+    check_arguments,
+)
 from fastlstm.ops.gradients import Gradients
 
 
@@ -19,7 +27,7 @@ class Backend(NamedTuple):
     name: str
     description: str
     refusal: Callable[[ScanArguments], str | None]  # why it cannot serve this call, or None
-    scan: Callable[[ScanArguments], ScanOutputs]
+    scan: Callable[[ScanArguments], ScanOutputs]  # checks its arguments
     scan_backward: Callable[[BackwardCall], Gradients]  # those that are needed, and others
 
 
@@ -31,11 +39,17 @@ ENGINE = Backend(
     scan_backward=cpu.scan_backward,
 )
 
+
+def _checked_scan(arguments: ScanArguments) -> ScanOutputs:
+    check_arguments(arguments)
+    return equations.scan(arguments)
+
+
 REFERENCE = Backend(
     name="reference",
     description="the equations in plain PyTorch, one time step after another: any device",
     refusal=lambda arguments: None,
-    scan=equations.scan,
+    scan=_checked_scan,
     scan_backward=backward.scan_backward,
 )
 
@@ -78,6 +92,20 @@ def check_name(name: str) -> None:
     names = [known.name for known in BACKENDS]
     if name not in names:
         raise ValueError(f"unknown back end {name!r}; there is: {', '.join(names)}")
+
+
+def run_scan(arguments: ScanArguments) -> ScanOutputs:
+    """The scan, by the back end that serves this call."""
+    return select(arguments).scan(arguments)
+
+
+def run_scan_backward(call: BackwardCall) -> tuple[Tensor, ...]:
+    """A gradient for each differentiable argument; one without elements where none is needed."""
+    gradients = select(call.arguments).scan_backward(call)
+    return tuple(
+        gradients[name] if need else call.output.new_empty(0)
+        for name, need in zip(DIFFERENTIABLE, call.needs, strict=True)
+    )
 
 
 def select(arguments: ScanArguments) -> Backend:

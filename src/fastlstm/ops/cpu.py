@@ -12,7 +12,13 @@ from torch import Tensor
 
 from fastlstm import _engine
 from fastlstm.ops import backward, equations
-from fastlstm.ops.arguments import BackwardCall, Cotangents, ScanArguments, ScanOutputs
+from fastlstm.ops.arguments import (
+    BackwardCall,
+    Cotangents,
+    ScanArguments,
+    ScanOutputs,
+    check_arguments,
+)
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
 
 _DTYPES = (torch.float32, torch.float64)
@@ -25,16 +31,39 @@ def refusal(arguments: ScanArguments) -> str | None:
         return f"it runs on the CPU, and the input is on {x.device}"
     if x.dtype not in _DTYPES:
         return f"it knows float32 and float64, and the input is {x.dtype}"
-    if 0 in (arguments.hidden_size, arguments.h_0.shape[-1]):
+    if 0 in arguments.c_0.shape[-1:] + arguments.h_0.shape[-1:]:
         return "the layer has no units"
     return None
 
 
 def scan(arguments: ScanArguments) -> ScanOutputs:
     """Run one layer in one direction over all time steps."""
+    if _has_more_than_the_engine_checks(arguments):
+        check_arguments(arguments)
+    try:
+        return _scan(arguments)
+    except Exception:
+        check_arguments(arguments)  # names the argument as its user knows it
+        raise
+
+
+def _has_more_than_the_engine_checks(arguments: ScanArguments) -> bool:
+    """Whether there are arguments with rules that are not about the shape and dtype of arrays."""
+    return (
+        arguments.lengths is not None
+        or arguments.reset_h is not None
+        or arguments.reset_c is not None
+        or arguments.norm_ih is not None
+        or arguments.norm_hh is not None
+        or arguments.norm_cell is not None
+        or arguments.coupled_gates
+        or arguments.weight_hh.shape[:1] != (4 * arguments.c_0.shape[-1],)
+    )
+
+
+def _scan(arguments: ScanArguments) -> ScanOutputs:
     x, every = arguments.input, arguments.save_every
-    steps, rows, _ = x.shape
-    output = x.new_empty(steps, *arguments.h_0.shape)
+    output = x.new_empty(x.shape[0], *arguments.h_0.shape)
     h_n, c_n = _like(arguments.h_0), _like(arguments.c_0)
     of_gates, of_cells = equations.saved_shapes(arguments)
     gates, cells = x.new_empty(of_gates), x.new_empty(of_cells)

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from fastlstm.ops import autograd, backends, equations, expanded_weights, vmap
+from fastlstm.ops import autograd, backends, eager, equations, expanded_weights, vmap
 from fastlstm.ops.arguments import (
     DIFFERENTIABLE,
     PARAMETERS,
+    TENSORS,
     BackwardCall,
     Cotangents,
     ScanArguments,
@@ -34,6 +35,7 @@ from fastlstm.ops.arguments import (
 
 _library = torch.library.Library("fastlstm", "DEF")
 _COTANGENTS = ", ".join(f"Tensor? d_{name}" for name in Cotangents._fields)
+_TENSOR_COUNT = len(TENSORS)  # the first fields
 _GRADIENTS = ", ".join(["Tensor"] * len(DIFFERENTIABLE))
 _library.define(
     f"scan({schema_of_arguments()}) "
@@ -53,6 +55,8 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
     if forward_mode_is_active():
         check_arguments(arguments)
         return equations.scan(arguments)
+    if eager.is_plain(arguments[:_TENSOR_COUNT]):
+        return autograd.scan_outside_the_dispatcher(arguments)
     return ScanOutputs(*torch.ops.fastlstm.scan(*arguments))
 
 
@@ -65,18 +69,11 @@ def forward_mode_is_active() -> bool:
 
 
 def _scan(*arguments: Any) -> tuple[Tensor, ...]:
-    checked = ScanArguments(*arguments)
-    check_arguments(checked)
-    return tuple(backends.select(checked).scan(checked))
+    return tuple(backends.run_scan(ScanArguments(*arguments)))
 
 
 def _scan_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    call = BackwardCall.from_flat(arguments)
-    gradients = backends.select(call.arguments).scan_backward(call)
-    return tuple(
-        gradients[name] if need else call.output.new_empty(0)
-        for name, need in zip(DIFFERENTIABLE, call.needs, strict=True)
-    )
+    return backends.run_scan_backward(BackwardCall.from_flat(arguments))
 
 
 _library.impl("scan", _scan, "CompositeExplicitAutograd")
