@@ -67,8 +67,8 @@ inline ReducedExponential<T> reduced_exponential(Vec<T> x) {
   Vec<T> r = fma(n, Vec<T>(-sign * Constants::ln2_high), signed_x);
   r = fma(n, Vec<T>(-sign * Constants::ln2_low), r);
   Vec<T> series(Constants::polynomial[0]);
-  FASTLSTM_UNROLL for (std::size_t k = 1; k < std::size(Constants::polynomial); ++k) series =
-      fma(series, r, Vec<T>(Constants::polynomial[k]));
+  for (std::size_t k = 1; k < std::size(Constants::polynomial); ++k)
+    series = fma(series, r, Vec<T>(Constants::polynomial[k]));
   return {scale(Vec<T>(T(1)), n), fma(series, r * r, r)};
 }
 
@@ -95,7 +95,7 @@ inline Vec<T> tanh(Vec<T> x) {
   const Vec<T> numerator = remainder(difference, e.power, e.remainder);
   const Vec<T> denominator = fma(e.power, e.remainder, sum);
   Vec<T> size = quotient(numerator, denominator);
-  // The spacing of float64 is finer beside what r loses: what both lost to rounding is made up for.
+  // In float64 r itself is less exact than its last place, so what both sums lost is made up for.
   if constexpr (sizeof(T) == sizeof(double)) {
     const Vec<T> above = remainder(difference - numerator, e.power, e.remainder);
     const Vec<T> below = fma(e.power, e.remainder, sum - denominator);

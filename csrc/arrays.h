@@ -47,10 +47,19 @@ bool is_contiguous(const Array& array) {
   throw nanobind::value_error((std::string("engine: ") + name + " " + what).c_str());
 }
 
+template <typename T>
+nanobind::dlpack::dtype dtype_of() {
+  return nanobind::dtype<T>();
+}
+template <>
+inline nanobind::dlpack::dtype dtype_of<bfloat16>() {
+  return {static_cast<std::uint8_t>(nanobind::dlpack::dtype_code::Bfloat), 16, 1};
+}
+
 template <typename T, typename Array>
 void check_kind(const char* name, const Array& array) {
   if (array.device_type() != nanobind::device::cpu::value) refuse(name, "must be on the CPU");
-  if (array.dtype() != nanobind::dtype<T>())
+  if (array.dtype() != dtype_of<T>())
     throw nanobind::type_error((std::string("engine: ") + name + " has the wrong dtype").c_str());
 }
 

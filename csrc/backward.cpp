@@ -13,39 +13,45 @@ namespace fastlstm {
 namespace FASTLSTM_TARGET {
 namespace {
 
-template <typename T>
+template <typename S>
 struct Workspace {
-  T* panels;     // R, packed to be multiplied by from the left
-  T* panels_hr;  // the projection, likewise
+  using T = Sum<S>;
+
+  S* panels;     // R, packed to be multiplied by from the left
+  S* panels_hr;  // the projection, likewise
   T* d_emitted;  // (B, H), where it is not made and used at once
   T* new_c;      // (members, H), with layer norm
-  T* zeros;      // (H)
+  T* c_0;        // (B, H)
+  T* reset_c;    // (B, H)
   Index* live;   // (members, B)
 
   // Returns how many elements there are in all.
-  Index lay_out(const Layer<T>& layer, int members, T* memory) {
-    Arena<T> arena(memory);
+  Index lay_out(const Layer<S>& layer, int members, S* memory) {
+    Arena<S> arena(memory);
     const Index R = layer.recurrent, H = layer.hidden;
     const bool projects = layer.weight_hr != nullptr, normalizes = layer.norm_hh != nullptr;
-    panels = arena.take(panel_elements<T>(layer.gates_width(), R));
-    panels_hr = arena.take(projects ? panel_elements<T>(R, H) : 0);
-    d_emitted = arena.take(projects || normalizes ? layer.rows * H : 0);
-    new_c = arena.take(normalizes ? members * H : 0);
-    zeros = arena.take(H);
+    panels = arena.take(panel_elements<S>(layer.gates_width(), R));
+    panels_hr = arena.take(projects ? panel_elements<S>(R, H) : 0);
+    d_emitted = arena.template take_of<T>(projects || normalizes ? layer.rows * H : 0);
+    new_c = arena.template take_of<T>(normalizes ? members * H : 0);
+    c_0 = arena.template take_of<T>(layer.rows * H);
+    reset_c = arena.template take_of<T>(layer.reset == nullptr ? 0 : layer.rows * H);
     live = arena.template take_of<Index>(layer.rows * members);
     return arena.used();
   }
 };
 
-template <typename T, int G, bool plain>
+template <typename S, int G, bool plain>
 class Backward {
+  using T = Sum<S>;
+
  public:
-  Backward(const BackwardCall<T>& call, T* scratch, const Member& member)
+  Backward(const BackwardCall<S>& call, S* scratch, const Member& member)
       : call_(call),
         layer_(call.layer),
         H_(layer_.hidden),
         R_(layer_.recurrent),
-        share_(share_of(layer_.rows, layer_.gates_width() * R_ * sizeof(T), member)) {
+        share_(share_of(layer_.rows, layer_.gates_width() * R_ * sizeof(S), member)) {
     work_.lay_out(layer_, member.count, scratch);
     work_.live += member.index * layer_.rows;
     work_.new_c += has(layer_.norm_hh) ? member.index * H_ : 0;
@@ -58,7 +64,7 @@ class Backward {
   }
 
  private:
-  static constexpr int width = Vec<T>::width;
+  static constexpr Index width = lanes_of<S>;
 
   bool has(const void* pointer) const { return !plain && pointer != nullptr; }
   bool does_chores_for(Index row) const {
@@ -68,30 +74,34 @@ class Backward {
 
   // The gradients of the states live where they are returned in the end.
   void prepare() {
-    const Range own = part_of(panel_count<T>(R_), share_.member);
+    const Range own = part_of(panel_count<S>(R_), share_.member);
     for (Index panel = own.first; panel < own.last; ++panel)
-      pack_panel_of(Factors<T>{layer_.weight_hh, R_, 1}, G * H_, R_, panel, work_.panels);
+      pack_panel_of(Factors<S>{layer_.weight_hh, R_, 1}, G * H_, R_, panel, work_.panels);
     if (has(layer_.weight_hr)) {
-      const Range own_hr = part_of(panel_count<T>(H_), share_.member);
+      const Range own_hr = part_of(panel_count<S>(H_), share_.member);
       for (Index panel = own_hr.first; panel < own_hr.last; ++panel)
-        pack_panel_of(Factors<T>{layer_.weight_hr, H_, 1}, R_, H_, panel, work_.panels_hr);
+        pack_panel_of(Factors<S>{layer_.weight_hr, H_, 1}, R_, H_, panel, work_.panels_hr);
     }
-    if (share_.member.index == 0) fill(work_.zeros, H_);
     for (Index row = share_.chores.first; row < share_.chores.last; ++row) {
       copy_or_fill(call_.d_h_n, call_.d_h_0, row, R_);
       copy_or_fill(call_.d_c_n, call_.d_c_0, row, H_);
+      copy_or_fill(layer_.c_0, work_.c_0, row, H_);
       if (layer_.reset == nullptr) continue;
+      copy_or_fill(layer_.reset_c, work_.reset_c, row, H_);
       fill(call_.d_reset_h + row * R_, R_);
       fill(call_.d_reset_c + row * H_, H_);
     }
   }
 
-  static void fill(T* to, Index count) {
-    std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(T));
+  template <typename To>
+  static void fill(To* to, Index count) {
+    std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(To));
   }
-  static void copy_or_fill(const T* from, T* to, Index row, Index count) {
+  template <typename From>
+  static void copy_or_fill(const From* from, T* to, Index row, Index count) {
     if (from == nullptr) return fill(to + row * count, count);
-    std::memcpy(to + row * count, from + row * count, static_cast<std::size_t>(count) * sizeof(T));
+    for_each_vector<T>(row * count, (row + 1) * count,
+                       [&](Index i, int n) { Vec<T>::load(from + i, n).store(to + i, n); });
   }
 
   void run_step(Index step) {
@@ -139,10 +149,9 @@ class Backward {
   }
 
   const T* cell_before(Index t, Index row) const {
-    if (is_reset(t, row))
-      return layer_.reset_c == nullptr ? work_.zeros : layer_.reset_c + row * H_;
+    if (is_reset(t, row)) return work_.reset_c + row * H_;
     const bool first = layer_.reverse ? t + 1 == layer_.steps || !layer_.alive(t + 1, row) : t == 0;
-    if (first) return layer_.c_0 + row * H_;
+    if (first) return work_.c_0 + row * H_;
     return call_.cells + at(layer_.reverse ? t + 1 : t - 1, row) * H_;
   }
 
@@ -183,7 +192,7 @@ class Backward {
       });
     }
     share_.wait();
-    const Range own = share_.panels(panel_count<T>(H_));
+    const Range own = share_.panels(panel_count<S>(H_));
     for (Index panel = own.first; panel < own.last; ++panel)
       multiply_by_panel(
           count, work_.panels_hr, R_, H_, panel,
@@ -200,7 +209,7 @@ class Backward {
   };
 
   Now forward_again(Index t, Index row, const T* c, Index unit, int n) const {
-    const T* const gates = call_.gates + at(t, row) * G * H_ + unit;
+    const S* const gates = call_.gates + at(t, row) * G * H_ + unit;
     Now now;
     now.f = Vec<T>::load(gates + (G - 3) * H_, n);
     now.g = Vec<T>::load(gates + (G - 2) * H_, n);
@@ -263,7 +272,7 @@ class Backward {
     Vec<T> d_old_c = fma(d_new_c, now.f, split.old_value);
     if (has(layer_.peephole)) d_old_c = fma(d_z_f, peephole(G - 3), d_old_c);
 
-    T* const to = call_.d_z + at(t, row) * G * H_ + unit;
+    S* const to = call_.d_z + at(t, row) * G * H_ + unit;
     if (G == 4) {
       const Vec<T> d_z_i = d_of_sigmoid(with_own(d_i, 0), now.i);
       d_z_i.store(to, n);
@@ -315,9 +324,9 @@ class Backward {
                     cell_norm(scaled, now.new_c));
     });
 
-    const T* const d_z = call_.d_z + at(t, row) * G * H_;
+    const S* const d_z = call_.d_z + at(t, row) * G * H_;
     const T* const product = call_.recurrent + at(t, row) * G * H_;
-    T* const d_recurrent = call_.d_recurrent + at(t, row) * G * H_;
+    S* const d_recurrent = call_.d_recurrent + at(t, row) * G * H_;
     const ThroughNorm<T> product_norm =
         through_norm(d_z, layer_.norm_hh, product, G * H_, layer_.norm_epsilon);
     for_each_vector<T>(0, G * H_, [&](Index i, int n) {
@@ -328,8 +337,8 @@ class Backward {
 
   // From the gradient of R h to that of h.
   void through_recurrence(Index t, Index count) {
-    const T* const d = has(layer_.norm_hh) ? call_.d_recurrent : call_.d_z;
-    const Range own = share_.panels(panel_count<T>(R_));
+    const S* const d = has(layer_.norm_hh) ? call_.d_recurrent : call_.d_z;
+    const Range own = share_.panels(panel_count<S>(R_));
     for (Index panel = own.first; panel < own.last; ++panel)
       multiply_by_panel(
           count, work_.panels, G * H_, R_, panel,
@@ -344,35 +353,44 @@ class Backward {
           });
   }
 
-  const BackwardCall<T>& call_;
-  const Layer<T>& layer_;
+  const BackwardCall<S>& call_;
+  const Layer<S>& layer_;
   const Index H_, R_;
   Share share_;
-  Workspace<T> work_;
+  Workspace<S> work_;
 };
 
 }  // namespace
 
-template <typename T>
-Index backward_scratch(const BackwardCall<T>& call, int threads) {
-  return Workspace<T>().lay_out(call.layer, threads, nullptr);
+template <typename S>
+Index backward_scratch(const BackwardCall<S>& call, int threads) {
+  return Workspace<S>().lay_out(call.layer, threads, nullptr);
 }
 
-template <typename T>
-void backward(const BackwardCall<T>& call, T* scratch, const Member& member) {
-  if (call.layer.is_plain()) {
-    Backward<T, 4, true>(call, scratch, member).run();
+// Sixteen-bit floats are for the plain layer: all others are calculated in float32.
+template <typename S>
+void backward(const BackwardCall<S>& call, S* scratch, const Member& member) {
+  if constexpr (std::is_same_v<S, bfloat16>) {
+    Backward<S, 4, true>(call, scratch, member).run();
+  } else if (call.layer.is_plain()) {
+    Backward<S, 4, true>(call, scratch, member).run();
   } else if (call.layer.gate_count == 4) {
-    Backward<T, 4, false>(call, scratch, member).run();
+    Backward<S, 4, false>(call, scratch, member).run();
   } else {
-    Backward<T, 3, false>(call, scratch, member).run();
+    Backward<S, 3, false>(call, scratch, member).run();
   }
 }
 
-template Index backward_scratch(const BackwardCall<float>&, int);
-template Index backward_scratch(const BackwardCall<double>&, int);
-template void backward(const BackwardCall<float>&, float*, const Member&);
-template void backward(const BackwardCall<double>&, double*, const Member&);
+#define FASTLSTM_INSTANTIATE(S)                                 \
+  template Index backward_scratch(const BackwardCall<S>&, int); \
+  template void backward(const BackwardCall<S>&, S*, const Member&);
+#if defined(FASTLSTM_BF16)
+FASTLSTM_INSTANTIATE(bfloat16)
+#else
+FASTLSTM_INSTANTIATE(float)
+FASTLSTM_INSTANTIATE(double)
+#endif
+#undef FASTLSTM_INSTANTIATE
 
 }  // namespace FASTLSTM_TARGET
 }  // namespace fastlstm

@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 
 #include "arrays.h"
+#include "dispatch.h"
 #include "engine.h"
 
 namespace nb = nanobind;
@@ -35,9 +36,10 @@ Sizes sizes_of(const Shape& of_time, const Shape& of_h, const Shape& of_c, Index
   return sizes;
 }
 
-template <typename T>
-Layer<T> layer_of(const Sizes& n, const LayerArrays& a) {
-  Layer<T> layer{};
+template <typename S>
+Layer<S> layer_of(const Sizes& n, const LayerArrays& a) {
+  using T = Sum<S>;
+  Layer<S> layer{};
   layer.steps = n.T;
   layer.rows = n.B;
   layer.hidden = n.H;
@@ -46,18 +48,18 @@ Layer<T> layer_of(const Sizes& n, const LayerArrays& a) {
   layer.reverse = a.reverse;
   if (!a.weight_hr && n.R != n.H) refuse("h_0", "must be as wide as c_0 without weight_hr");
   const bool norm = a.norm_hh.has_value();
-  layer.weight_hh = needed<const T>("weight_hh", a.weight_hh, {n.GH, n.R});
-  layer.weight_hr = pointer<const T>("weight_hr", a.weight_hr, {n.R, n.H});
+  layer.weight_hh = needed<const S>("weight_hh", a.weight_hh, {n.GH, n.R});
+  layer.weight_hr = pointer<const S>("weight_hr", a.weight_hr, {n.R, n.H});
   layer.peephole =
-      pointer<const T>("weight_peephole", a.weight_peephole, {layer.gate_count - 1, n.H});
-  layer.norm_hh = pointer<const T>("norm_hh", a.norm_hh, {n.GH});
-  layer.norm_cell = needed_if<const T>(norm, "norm_cell", a.norm_cell, {n.H});
-  layer.norm_cell_bias = pointer<const T>("norm_cell_bias", a.norm_cell_bias, {n.H});
-  layer.c_0 = needed<const T>("c_0", a.c_0, {n.B, n.H});
-  layer.reset_c = pointer<const T>("reset_c", a.reset_c, {n.B, n.H});
+      pointer<const S>("weight_peephole", a.weight_peephole, {layer.gate_count - 1, n.H});
+  layer.norm_hh = pointer<const S>("norm_hh", a.norm_hh, {n.GH});
+  layer.norm_cell = needed_if<const S>(norm, "norm_cell", a.norm_cell, {n.H});
+  layer.norm_cell_bias = pointer<const S>("norm_cell_bias", a.norm_cell_bias, {n.H});
+  layer.c_0 = needed<const S>("c_0", a.c_0, {n.B, n.H});
+  layer.reset_c = pointer<const S>("reset_c", a.reset_c, {n.B, n.H});
   layer.lengths = pointer<const std::int64_t>("lengths", a.lengths, {n.B});
   layer.reset = pointer<const bool>("reset", a.reset, {n.T, n.B});
-  layer.recurrent_mask = pointer<const T>("recurrent_mask", a.recurrent_mask, {n.B, n.R});
+  layer.recurrent_mask = pointer<const S>("recurrent_mask", a.recurrent_mask, {n.B, n.R});
   layer.zoneout_cell_mask =
       pointer<const bool>("zoneout_cell_mask", a.zoneout_cell_mask, {n.T, n.B, n.H});
   layer.zoneout_hidden_mask =
@@ -66,6 +68,8 @@ Layer<T> layer_of(const Sizes& n, const LayerArrays& a) {
   layer.zoneout_hidden = static_cast<T>(a.zoneout_hidden);
   layer.cell_clip = static_cast<T>(a.cell_clip);
   layer.norm_epsilon = static_cast<T>(a.norm_epsilon);
+  if (std::is_same_v<S, bfloat16> && !layer.is_plain())
+    refuse("layer", "must be a plain one, without switches, to run in bfloat16");
   return layer;
 }
 
@@ -77,7 +81,7 @@ int checked_threads(int threads) {
 
 // Runs `work` for the scalar type of `array`, without the interpreter's lock, which it takes from
 // `prepare`'s result: the call, every pointer of which has been checked.
-template <typename Array, typename Prepare>
+template <bool takes_bfloat16 = true, typename Array, typename Prepare>
 void run_for_dtype(const char* name, const std::optional<Array>& array, const Prepare& prepare) {
   if (!array) refuse(name, "is missing");
   const auto run = [&](auto zero) {
@@ -89,10 +93,15 @@ void run_for_dtype(const char* name, const std::optional<Array>& array, const Pr
     }
     if (!enough_memory) throw std::bad_alloc();
   };
-  if (array->dtype() == nb::dtype<float>()) return run(0.0f);
-  if (array->dtype() == nb::dtype<double>()) return run(0.0);
-  throw nb::type_error(
-      (std::string("engine: ") + name + " must be of dtype float32 or float64").c_str());
+  if (array->dtype() == dtype_of<float>()) return run(0.0f);
+  if (array->dtype() == dtype_of<double>()) return run(0.0);
+  if constexpr (takes_bfloat16) {
+    if (array->dtype() == dtype_of<bfloat16>() && target().avx512_bf16) return run(bfloat16{});
+  }
+  throw nb::type_error((std::string("engine: ") + name +
+                        " must be of dtype float32 or float64, or bfloat16 where the "
+                        "CPU multiplies it")
+                           .c_str());
 }
 
 void forward(const LayerArrays& arrays, const In& input, const In& weight_ih, const In& bias_ih,
@@ -100,27 +109,28 @@ void forward(const LayerArrays& arrays, const In& input, const In& weight_ih, co
              const Out& output, const Out& h_n, const Out& c_n, const Out& gates, const Out& cells,
              Index save_every, int threads) {
   run_for_dtype("output", output, [&](auto zero) {
-    using T = decltype(zero);
+    using S = decltype(zero);
+    using T = Sum<S>;
     const Shape of_input = shape_of_rank(3, "input", input);
     const Sizes n =
         sizes_of(of_input, shape_of_rank(2, "h_0", h_0), shape_of_rank(2, "c_0", arrays.c_0),
                  shape_of_rank(2, "weight_ih", weight_ih)[0]);
     if (save_every < 0) refuse("save_every", "must not be negative");
     const Index kept = save_every == 0 ? 0 : 1 + (n.T - 1) / save_every;
-    ForwardCall<T> call{};
-    call.layer = layer_of<T>(n, arrays);
+    ForwardCall<S> call{};
+    call.layer = layer_of<S>(n, arrays);
     call.features = of_input[2];
-    call.input = needed<const T>("input", input, {n.T, n.B, call.features});
-    call.weight_ih = needed<const T>("weight_ih", weight_ih, {n.GH, call.features});
-    call.bias_ih = pointer<const T>("bias_ih", bias_ih, {n.GH});
-    call.bias_hh = pointer<const T>("bias_hh", bias_hh, {n.GH});
-    call.norm_ih = needed_if<const T>(arrays.norm_hh.has_value(), "norm_ih", norm_ih, {n.GH});
-    call.h_0 = needed<const T>("h_0", h_0, {n.B, n.R});
-    call.reset_h = pointer<const T>("reset_h", reset_h, {n.B, n.R});
-    call.gates = needed_if<T>(save_every == 1, "gates", gates, {n.T, n.B, n.GH});
-    call.output = needed<T>("output", output, {n.T, n.B, n.R});
-    call.h_n = needed<T>("h_n", h_n, {n.B, n.R});
-    call.c_n = needed<T>("c_n", c_n, {n.B, n.H});
+    call.input = needed<const S>("input", input, {n.T, n.B, call.features});
+    call.weight_ih = needed<const S>("weight_ih", weight_ih, {n.GH, call.features});
+    call.bias_ih = pointer<const S>("bias_ih", bias_ih, {n.GH});
+    call.bias_hh = pointer<const S>("bias_hh", bias_hh, {n.GH});
+    call.norm_ih = needed_if<const S>(arrays.norm_hh.has_value(), "norm_ih", norm_ih, {n.GH});
+    call.h_0 = needed<const S>("h_0", h_0, {n.B, n.R});
+    call.reset_h = pointer<const S>("reset_h", reset_h, {n.B, n.R});
+    call.gates = needed_if<S>(save_every == 1, "gates", gates, {n.T, n.B, n.GH});
+    call.output = needed<S>("output", output, {n.T, n.B, n.R});
+    call.h_n = needed<S>("h_n", h_n, {n.B, n.R});
+    call.c_n = needed<S>("c_n", c_n, {n.B, n.H});
     call.cells = needed_if<T>(save_every > 0, "cells", cells, {kept, n.B, n.H});
     call.save_every = save_every;
     const int team = checked_threads(threads);
@@ -134,27 +144,28 @@ void backward(const LayerArrays& arrays, const In& gates, const In& cells, const
               const Out& d_new_h, const Out& d_h_0, const Out& d_c_0, const Out& d_reset_h,
               const Out& d_reset_c, int threads) {
   run_for_dtype("gates", gates, [&](auto zero) {
-    using T = decltype(zero);
+    using S = decltype(zero);
+    using T = Sum<S>;
     const Shape gates_shape = shape_of_rank(3, "gates", gates);
     const Sizes n = sizes_of(gates_shape, shape_of_rank(2, "d_h_0", d_h_0),
                              shape_of_rank(2, "c_0", arrays.c_0), gates_shape[2]);
     const bool norm = arrays.norm_hh.has_value(), resets = arrays.reset.has_value();
     const Shape of_gates{n.T, n.B, n.GH}, of_cells{n.T, n.B, n.H}, of_output{n.T, n.B, n.R};
     const Shape of_h{n.B, n.R}, of_c{n.B, n.H};
-    BackwardCall<T> call{};
-    call.layer = layer_of<T>(n, arrays);
-    call.gates = needed<const T>("gates", gates, of_gates);
+    BackwardCall<S> call{};
+    call.layer = layer_of<S>(n, arrays);
+    call.gates = needed<const S>("gates", gates, of_gates);
     call.cells = needed<const T>("cells", cells, of_cells);
     call.recurrent = needed_if<const T>(norm, "recurrent", recurrent, of_gates);
-    call.d_output = pointer<const T>("d_output", d_output, of_output);
+    call.d_output = pointer<const S>("d_output", d_output, of_output);
     call.d_h_n = pointer<const T>("d_h_n", d_h_n, of_h);
     call.d_c_n = pointer<const T>("d_c_n", d_c_n, of_c);
-    call.d_gates = pointer<const T>("d_gates", d_gates, of_gates);
+    call.d_gates = pointer<const S>("d_gates", d_gates, of_gates);
     call.d_cells = pointer<const T>("d_cells", d_cells, of_cells);
-    call.d_z = needed<T>("d_z", d_z, of_gates);
-    call.d_recurrent = needed_if<T>(norm, "d_recurrent", d_recurrent, of_gates);
+    call.d_z = needed<S>("d_z", d_z, of_gates);
+    call.d_recurrent = needed_if<S>(norm, "d_recurrent", d_recurrent, of_gates);
     call.d_seen = needed_if<T>(norm, "d_seen", d_seen, of_cells);
-    call.d_new_h = needed_if<T>(arrays.weight_hr.has_value(), "d_new_h", d_new_h, of_output);
+    call.d_new_h = needed_if<S>(arrays.weight_hr.has_value(), "d_new_h", d_new_h, of_output);
     call.d_h_0 = needed<T>("d_h_0", d_h_0, of_h);
     call.d_c_0 = needed<T>("d_c_0", d_c_0, of_c);
     call.d_reset_h = needed_if<T>(resets, "d_reset_h", d_reset_h, of_h);
@@ -166,22 +177,23 @@ void backward(const LayerArrays& arrays, const In& gates, const In& cells, const
 
 void product(const In& a, const In& b, const Out& out, bool accumulate, const Out& row_sums,
              int threads) {
-  run_for_dtype("out", out, [&](auto zero) {
-    using T = decltype(zero);
+  run_for_dtype("a", a, [&](auto zero) {
+    using S = decltype(zero);
+    using T = Sum<S>;
     shape_of_rank(2, "a", a);
     shape_of_rank(2, "b", b);
-    check_kind<T>("a", *a);
-    check_kind<T>("b", *b);
-    ProductCall<T> call{};
+    check_kind<S>("a", *a);
+    check_kind<S>("b", *b);
+    ProductCall<S> call{};
     call.rows = static_cast<Index>(a->shape(0));
     call.depth = static_cast<Index>(a->shape(1));
     call.columns = static_cast<Index>(b->shape(1));
     if (static_cast<Index>(b->shape(0)) != call.depth)
       refuse("b", "must have as many rows as a has columns");
-    call.a = static_cast<const T*>(a->data());
+    call.a = static_cast<const S*>(a->data());
     call.a_row_stride = a->stride(0);
     call.a_depth_stride = a->stride(1);
-    call.b = static_cast<const T*>(b->data());
+    call.b = static_cast<const S*>(b->data());
     call.b_depth_stride = b->stride(0);
     call.b_column_stride = b->stride(1);
     call.accumulate = accumulate;
@@ -193,7 +205,7 @@ void product(const In& a, const In& b, const Out& out, bool accumulate, const Ou
 }
 
 void activation(const std::string& name, const In& from, const Out& to) {
-  run_for_dtype("to", to, [&](auto zero) {
+  run_for_dtype<false>("to", to, [&](auto zero) {
     using T = decltype(zero);
     const Shape shape = shape_of(*to);
     const T* const source = needed<const T>("from", from, shape);

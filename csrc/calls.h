@@ -6,29 +6,34 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bfloat16.h"
+
 namespace fastlstm {
 
 using Index = std::ptrdiff_t;
 
-// What the forward and the backward pass of one layer have in common.
-template <typename T>
+// What the forward and the backward pass of one layer have in common. Its arrays hold numbers of
+// type S; states and sums over steps are of type T.
+template <typename S>
 struct Layer {
+  using T = Sum<S>;
+
   Index steps, rows, hidden, recurrent;
   int gate_count;
   bool reverse;
 
-  const T* weight_hh;       // (GH, R)
-  const T* weight_hr;       // (R, H)
-  const T* peephole;        // (G - 1, H)
-  const T* norm_hh;         // (GH)
-  const T* norm_cell;       // (H)
-  const T* norm_cell_bias;  // (H)
-  const T* c_0;             // (B, H)
-  const T* reset_c;         // (B, H)
+  const S* weight_hh;       // (GH, R)
+  const S* weight_hr;       // (R, H)
+  const S* peephole;        // (G - 1, H)
+  const S* norm_hh;         // (GH)
+  const S* norm_cell;       // (H)
+  const S* norm_cell_bias;  // (H)
+  const S* c_0;             // (B, H)
+  const S* reset_c;         // (B, H)
 
   const std::int64_t* lengths;      // (B)
   const bool* reset;                // (T, B)
-  const T* recurrent_mask;          // (B, R)
+  const S* recurrent_mask;          // (B, R)
   const bool* zoneout_cell_mask;    // (T, B, H)
   const bool* zoneout_hidden_mask;  // (T, B, R)
 
@@ -47,42 +52,44 @@ struct Layer {
   }
 };
 
-template <typename T>
+template <typename S>
 struct ForwardCall {
-  Layer<T> layer;
+  Layer<S> layer;
   Index features;
-  const T* input;      // (T, B, I)
-  const T* weight_ih;  // (GH, I)
-  const T* bias_ih;    // (GH)
-  const T* bias_hh;    // (GH)
-  const T* norm_ih;    // (GH)
-  const T* h_0;        // (B, R)
-  const T* reset_h;    // (B, R)
-  T* gates;            // (T, B, GH), or null if they are not kept
-  T* output;           // (T, B, R)
-  T* h_n;              // (B, R)
-  T* c_n;              // (B, H)
-  T* cells;            // (T, B, H), or (⌈T / save_every⌉, B, H)
+  const S* input;      // (T, B, I)
+  const S* weight_ih;  // (GH, I)
+  const S* bias_ih;    // (GH)
+  const S* bias_hh;    // (GH)
+  const S* norm_ih;    // (GH)
+  const S* h_0;        // (B, R)
+  const S* reset_h;    // (B, R)
+  S* gates;            // (T, B, GH), or null if they are not kept
+  S* output;           // (T, B, R)
+  S* h_n;              // (B, R)
+  S* c_n;              // (B, H)
+  Sum<S>* cells;       // (T, B, H), or (⌈T / save_every⌉, B, H)
   Index save_every;
 };
 
-template <typename T>
+template <typename S>
 struct BackwardCall {
-  Layer<T> layer;
-  const T* gates;      // (T, B, GH)
+  using T = Sum<S>;
+
+  Layer<S> layer;
+  const S* gates;      // (T, B, GH)
   const T* cells;      // (T, B, H)
   const T* recurrent;  // (T, B, GH): R h, where layer norm is on
 
-  const T* d_output;  // (T, B, R)
+  const S* d_output;  // (T, B, R)
   const T* d_h_n;     // (B, R)
   const T* d_c_n;     // (B, H)
-  const T* d_gates;   // (T, B, GH)
+  const S* d_gates;   // (T, B, GH)
   const T* d_cells;   // (T, B, H)
 
-  T* d_z;          // (T, B, GH)
-  T* d_recurrent;  // (T, B, GH), with layer norm
+  S* d_z;          // (T, B, GH)
+  S* d_recurrent;  // (T, B, GH), with layer norm
   T* d_seen;       // (T, B, H), with layer norm
-  T* d_new_h;      // (T, B, R), with a projection
+  S* d_new_h;      // (T, B, R), with a projection
   T* d_h_0;        // (B, R)
   T* d_c_0;        // (B, H)
   T* d_reset_h;    // (B, R), with resets
@@ -90,16 +97,16 @@ struct BackwardCall {
 };
 
 // out = a·b, or out += a·b.
-template <typename T>
+template <typename S>
 struct ProductCall {
   Index rows, depth, columns;
-  const T* a;  // (rows, depth)
+  const S* a;  // (rows, depth)
   Index a_row_stride, a_depth_stride;
-  const T* b;  // (depth, columns)
+  const S* b;  // (depth, columns)
   Index b_depth_stride, b_column_stride;
   bool accumulate;
-  T* out;       // (rows, columns)
-  T* row_sums;  // (rows): of a over its depth; may be null
+  Sum<S>* out;       // (rows, columns)
+  Sum<S>* row_sums;  // (rows): of a over its depth; may be null
 };
 
 }  // namespace fastlstm

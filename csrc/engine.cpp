@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <cstddef>
+#include <stdexcept>
 
 #include "dispatch.h"
 #include "kernels.h"
@@ -9,17 +10,39 @@
 namespace fastlstm {
 namespace {
 
+#if defined(FASTLSTM_X86_64_KERNELS)
+#define FASTLSTM_X86_64_CASES(table) \
+  case Isa::avx512:                  \
+    return avx512::table<T>;         \
+  case Isa::avx2:                    \
+    return avx2::table<T>;
+#else
+#define FASTLSTM_X86_64_CASES(table)
+#endif
+
 template <typename T>
 const Kernels<T>& kernels() {
   switch (target().isa) {
-#if defined(FASTLSTM_X86_64_KERNELS)
-    case Isa::avx512:
-      return avx512::kernels<T>;
-    case Isa::avx2:
-      return avx2::kernels<T>;
-#endif
+    FASTLSTM_X86_64_CASES(kernels)
     default:
       return scalar::kernels<T>;
+  }
+}
+
+template <>
+const Kernels<bfloat16>& kernels() {
+#if defined(FASTLSTM_X86_64_KERNELS)
+  if (target().avx512_bf16) return avx512_bf16::kernels<bfloat16>;
+#endif
+  throw std::logic_error("this CPU does not multiply bfloat16");
+}
+
+template <typename T>
+const Activations<T>& activations() {
+  switch (target().isa) {
+    FASTLSTM_X86_64_CASES(activations)
+    default:
+      return scalar::activations<T>;
   }
 }
 
@@ -101,22 +124,25 @@ bool run_product(const ProductCall<T>& call, int threads) {
 
 template <typename T>
 void run_sigmoid(const T* from, T* to, Index count) {
-  kernels<T>().sigmoid(from, to, count);
+  activations<T>().sigmoid(from, to, count);
 }
 
 template <typename T>
 void run_tanh(const T* from, T* to, Index count) {
-  kernels<T>().tanh(from, to, count);
+  activations<T>().tanh(from, to, count);
 }
 
 #define FASTLSTM_INSTANTIATE(T)                            \
   template bool run_forward(const ForwardCall<T>&, int);   \
   template bool run_backward(const BackwardCall<T>&, int); \
-  template bool run_product(const ProductCall<T>&, int);   \
-  template void run_sigmoid(const T*, T*, Index);          \
-  template void run_tanh(const T*, T*, Index);
+  template bool run_product(const ProductCall<T>&, int);
 FASTLSTM_INSTANTIATE(float)
 FASTLSTM_INSTANTIATE(double)
+FASTLSTM_INSTANTIATE(bfloat16)
 #undef FASTLSTM_INSTANTIATE
+template void run_sigmoid(const float*, float*, Index);
+template void run_sigmoid(const double*, double*, Index);
+template void run_tanh(const float*, float*, Index);
+template void run_tanh(const double*, double*, Index);
 
 }  // namespace fastlstm

@@ -16,6 +16,11 @@ struct Kernels {
   void (*backward)(const BackwardCall<T>&, T* scratch, const Member&);
   Index (*product_scratch)(const ProductCall<T>&, int threads);
   void (*product)(const ProductCall<T>&, T* scratch, const Member&);
+};
+
+// For tests.
+template <typename T>
+struct Activations {
   void (*sigmoid)(const T* from, T* to, Index count);
   void (*tanh)(const T* from, T* to, Index count);
 };
@@ -40,13 +45,15 @@ struct Kernels {
   void apply_tanh(const T* from, T* to, Index count);                                             \
   template <typename T>                                                                           \
   constexpr Kernels<T> kernels = {&forward_scratch<T>, &forward<T>,         &backward_scratch<T>, \
-                                  &backward<T>,        &product_scratch<T>, &product<T>,          \
-                                  &apply_sigmoid<T>,   &apply_tanh<T>};                           \
+                                  &backward<T>,        &product_scratch<T>, &product<T>};         \
+  template <typename T>                                                                           \
+  constexpr Activations<T> activations = {&apply_sigmoid<T>, &apply_tanh<T>};                     \
   }
 FASTLSTM_DECLARE(scalar)
 #if defined(FASTLSTM_X86_64_KERNELS)
 FASTLSTM_DECLARE(avx2)
 FASTLSTM_DECLARE(avx512)
+FASTLSTM_DECLARE(avx512_bf16)
 #endif
 #undef FASTLSTM_DECLARE
 

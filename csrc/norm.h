@@ -55,8 +55,9 @@ struct ThroughNorm {
   }
 };
 
-template <typename T>
-inline ThroughNorm<T> through_norm(const T* d, const T* gain, const T* x, Index count, T epsilon) {
+template <typename T, typename D, typename Gain>
+inline ThroughNorm<T> through_norm(const D* d, const Gain* gain, const T* x, Index count,
+                                   T epsilon) {
   const Normalizer<T> normalizer = normalizer_of(x, count, epsilon);
   Vec<T> total(T(0)), along(T(0));
   for_each_vector<T>(0, count, [&](Index i, int n) {

@@ -1,12 +1,14 @@
 // A matrix packed for multiplication, and the micro-kernel that multiplies by it.
 //
 // A panel holds all K factors of up to four vectors of columns, in the order in which they are
-// read: [k][vector][lane]. The micro-kernel multiplies up to `tile_rows` rows by one panel with all
-// sums in registers. Each sum is one chain of fused multiply-adds over ascending k, whatever the
-// number of rows: so a row's result does not depend on its neighbours.
+// read: [k][vector][lane]. Sixteen-bit factors are read in pairs, two successive k in one lane:
+// [k / 2][vector][lane][2], with a zero after the last where K is odd. The micro-kernel multiplies
+// up to `tile_rows` rows by one panel with all sums in registers. Each sum is one chain over
+// ascending k, whatever the number of rows: so a row's result does not depend on its neighbours.
 //
-// Floor of a tile of R rows and N vectors: R·N·K multiply-adds at two a cycle; from cache come
-// N·K vectors of the panel, which the next tile of the same panel finds again.
+// Floor of a tile of R rows and N vectors: R·N·K multiply-adds at two a cycle (four where factors
+// come in pairs); from cache come N·K vectors of the panel, which the next tile of the same panel
+// finds again.
 #pragma once
 
 #include <utility>
@@ -19,115 +21,208 @@ namespace FASTLSTM_TARGET {
 
 constexpr int panel_vectors = 4;
 
+// How many lanes a vector of sums has, and how many factors go to each at once.
+template <typename S>
+constexpr Index lanes_of = Vec<Sum<S>>::width;
+template <typename S>
+constexpr Index group_of = sizeof(Sum<S>) / sizeof(S);
+
 inline Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
+template <typename S>
+inline Index padded_depth(Index depth) {
+  return divide_up(depth, group_of<S>) * group_of<S>;
+}
+
 // How much memory the panels of a matrix take.
-template <typename T>
+template <typename S>
 inline Index panel_elements(Index depth, Index columns) {
-  return divide_up(columns, Vec<T>::width) * Vec<T>::width * depth;
+  return divide_up(columns, lanes_of<S>) * lanes_of<S> * padded_depth<S>(depth);
 }
 
 // A matrix of K rows, any of whose dimensions may be the contiguous one.
-template <typename T>
+template <typename S>
 struct Factors {
-  const T* data;
+  const S* data;
   Index k_stride;
   Index column_stride;
 };
 
-// Writes one vector of columns into a panel; lanes from `columns` on become zero.
+// Writes the factor k of each column, in lanes that are `group_of` apart; from `columns` on zero.
+template <typename S>
+inline void pack_one(Factors<S> from, Index k, int columns, S* to) {
+  constexpr Index group = group_of<S>;
+  for (Index lane = 0; lane < lanes_of<S>; ++lane)
+    to[lane * group] =
+        lane < columns ? from.data[k * from.k_stride + lane * from.column_stride] : S{};
+}
+
+// Writes one vector of columns into a panel whose successive k are `step` apart.
 template <typename T>
-inline void pack_vector(Factors<T> from, Index depth, int columns, int vectors, T* to) {
+inline void pack_columns_of(Factors<T> from, Index depth, int columns, Index step, T* to) {
   constexpr int width = Vec<T>::width;
-  const Index step = static_cast<Index>(vectors) * width;
   if (from.column_stride == 1) {
     for (Index k = 0; k < depth; ++k)
       Vec<T>::load(from.data + k * from.k_stride, columns).store(to + k * step);
     return;
   }
   Index k = 0;
-  if (from.k_stride == 1 && columns == width) {
+  if (from.k_stride == 1 && columns == width)
     for (; k + width <= depth; k += width)
       transpose_square(from.data + k, from.column_stride, to + k * step, step);
-  }
-  for (; k < depth; ++k)
-    for (int lane = 0; lane < width; ++lane)
-      to[k * step + lane] =
-          lane < columns ? from.data[k * from.k_stride + lane * from.column_stride] : T(0);
+  for (; k < depth; ++k) pack_one(from, k, columns, to + k * step);
 }
 
-// Writes the panel of the columns [0, columns), of which there are at most `panel_vectors` vectors.
-template <typename T>
-inline void pack_panel(Factors<T> from, Index depth, Index columns, T* to) {
-  constexpr int width = Vec<T>::width;
-  const int vectors = static_cast<int>(divide_up(columns, width));
-  for (int vector = 0; vector < vectors; ++vector) {
-    const Index first = static_cast<Index>(vector) * width;
-    const Index count = columns - first < width ? columns - first : width;
-    const Factors<T> part{from.data + first * from.column_stride, from.k_stride,
-                          from.column_stride};
-    pack_vector(part, depth, static_cast<int>(count), vectors, to + vector * width);
+#if defined(FASTLSTM_BF16)
+template <>
+inline void pack_columns_of(Factors<bfloat16> from, Index depth, int columns, Index step,
+                            bfloat16* to) {
+  constexpr int width = Vec<float>::width;
+  Index k = 0;
+  if (from.column_stride == 1) {
+    for (; k + 2 <= depth; k += 2) {
+      const bfloat16* const first = from.data + k * from.k_stride;
+      store_pairs(first, first + from.k_stride, columns, to + k / 2 * step);
+    }
+  } else if (from.k_stride == 1 && columns == width) {
+    for (; k + 2 * width <= depth; k += 2 * width)
+      transpose_pairs(from.data + k, from.column_stride, to + k / 2 * step, step);
   }
+  for (; k < depth; ++k) pack_one(from, k, columns, to + k / 2 * step + k % 2);
+  if (depth % 2 == 1) pack_one(from, depth, 0, to + depth / 2 * step + 1);
+}
+#endif
+
+// Writes one vector of columns into a panel that is `vectors` wide.
+template <typename S>
+inline void pack_vector(Factors<S> from, Index depth, int columns, int vectors, S* to) {
+  pack_columns_of(from, depth, columns, vectors * lanes_of<S> * group_of<S>, to);
+}
+
+// Writes one group of factors of up to a vector of rows side by side; from `rows` on zero.
+template <typename S>
+inline void pack_group(Factors<S> from, int depth, int rows, S* to) {
+  if constexpr (group_of<S> == 1) {
+    if (from.column_stride == 1) return Vec<S>::load(from.data, rows).store(to);
+  }
+#if defined(FASTLSTM_BF16)
+  if constexpr (group_of<S> == 2) {
+    if (from.column_stride == 1 && depth == 2)
+      return store_pairs(from.data, from.data + from.k_stride, rows, to);
+  }
+#endif
+  for (int k = 0; k < group_of<S>; ++k) pack_one(from, k, k < depth ? rows : 0, to + k);
 }
 
 // Packs the columns of one panel out of a matrix of `columns`, all of whose panels follow `to`.
-template <typename T>
-inline void pack_panel_of(Factors<T> from, Index depth, Index columns, Index panel, T* to) {
-  constexpr Index most = panel_vectors * Vec<T>::width;
-  const Index first = panel * most, left = columns - first;
-  const Factors<T> part{from.data + first * from.column_stride, from.k_stride, from.column_stride};
-  pack_panel(part, depth, left < most ? left : most, to + first * depth);
+template <typename S>
+inline void pack_panel_of(Factors<S> from, Index depth, Index columns, Index panel, S* to) {
+  constexpr Index width = lanes_of<S>, most = panel_vectors * width;
+  const Index left = columns - panel * most;
+  const Index own = left < most ? left : most;
+  const int vectors = static_cast<int>(divide_up(own, width));
+  to += panel * most * padded_depth<S>(depth);
+  for (int vector = 0; vector < vectors; ++vector) {
+    const Index first = vector * width, count = own - first < width ? own - first : width;
+    const Factors<S> part{from.data + (panel * most + first) * from.column_stride, from.k_stride,
+                          from.column_stride};
+    pack_vector(part, depth, static_cast<int>(count), vectors, to + first * group_of<S>);
+  }
 }
+
+// Factors of a tile of rows: successive groups of a row are `step` apart.
+template <typename S>
+struct Rows {
+  const S* from[tile_rows];
+  Index step = group_of<S>;
+};
 
 // sums[row][vector] += rows[row] · panel. `sums` is (R, N) vectors.
 template <typename T, int R, int N>
-inline void multiply(const T* const* rows, const T* panel, Index depth, Vec<T>* sums) {
-  constexpr int width = Vec<T>::width;
-  Vec<T> acc[R][N];
-  const T* from[R];
-  FASTLSTM_UNROLL for (int r = 0; r < R; ++r) {
-    from[r] = rows[r];
-    FASTLSTM_UNROLL for (int n = 0; n < N; ++n) acc[r][n] = sums[r * N + n];
-  }
-  for (Index k = 0; k < depth; ++k, panel += N * width) {
-    FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
-      const Vec<T> column = Vec<T>::load(panel + n * width);
-      FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
-          fma(Vec<T>(from[r][k]), column, acc[r][n]);
+struct Multiply {
+  static void run(const Rows<T>& rows, const T* panel, Index depth, Vec<T>* sums) {
+    constexpr int width = Vec<T>::width;
+    Vec<T> acc[R][N];
+    const T* from[R];
+    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) {
+      from[r] = rows.from[r];
+      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) acc[r][n] = sums[r * N + n];
     }
+    const Index step = rows.step, end = depth * step;
+    for (Index k = 0; k < end; k += step, panel += N * width) {
+      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
+        const Vec<T> column = Vec<T>::load(panel + n * width);
+        FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
+            fma(Vec<T>(from[r][k]), column, acc[r][n]);
+      }
+    }
+    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) FASTLSTM_UNROLL for (int n = 0; n < N; ++n)
+        sums[r * N + n] = acc[r][n];
   }
-  FASTLSTM_UNROLL for (int r = 0; r < R; ++r) FASTLSTM_UNROLL for (int n = 0; n < N; ++n)
-      sums[r * N + n] = acc[r][n];
-}
+};
 
-template <typename T, int N, int... R>
-inline void multiply_rows(int count, const T* const* rows, const T* panel, Index depth,
-                          Vec<T>* sums, std::integer_sequence<int, R...>) {
-  using Kernel = void (*)(const T* const*, const T*, Index, Vec<T>*);
-  static constexpr Kernel kernels[] = {&multiply<T, R + 1, N>...};
+#if defined(FASTLSTM_BF16)
+template <int R, int N>
+struct Multiply<bfloat16, R, N> {
+  static void run(const Rows<bfloat16>& rows, const bfloat16* panel, Index depth,
+                  Vec<float>* sums) {
+    constexpr int width = Vec<float>::width;
+    Vec<float> acc[R][N];
+    const bfloat16* from[R];
+    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) {
+      from[r] = rows.from[r];
+      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) acc[r][n] = sums[r * N + n];
+    }
+    const Index step = rows.step, end = depth / 2 * step;
+    for (Index k = 0; k < end; k += step, panel += 2 * N * width) {
+      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
+        const Pairs column = load_pairs(panel + 2 * n * width);
+        FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
+            dot_pairs(broadcast_pair(from[r] + k), column, acc[r][n]);
+      }
+    }
+    if (depth % 2 == 1) {
+      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
+        const Pairs column = load_pairs(panel + 2 * n * width);
+        FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
+            dot_pairs(broadcast_single(from[r] + end), column, acc[r][n]);
+      }
+    }
+    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) FASTLSTM_UNROLL for (int n = 0; n < N; ++n)
+        sums[r * N + n] = acc[r][n];
+  }
+};
+#endif
+
+template <typename S, int N, int... R>
+inline void multiply_rows(int count, const Rows<S>& rows, const S* panel, Index depth,
+                          Vec<Sum<S>>* sums, std::integer_sequence<int, R...>) {
+  using Kernel = void (*)(const Rows<S>&, const S*, Index, Vec<Sum<S>>*);
+  static constexpr Kernel kernels[] = {&Multiply<S, R + 1, N>::run...};
   kernels[count - 1](rows, panel, depth, sums);
 }
 
 // The same for `count` rows, at most `tile_rows`.
-template <typename T, int N>
-inline void multiply(int count, const T* const* rows, const T* panel, Index depth, Vec<T>* sums) {
-  multiply_rows<T, N>(count, rows, panel, depth, sums,
+template <typename S, int N>
+inline void multiply(int count, const Rows<S>& rows, const S* panel, Index depth,
+                     Vec<Sum<S>>* sums) {
+  multiply_rows<S, N>(count, rows, panel, depth, sums,
                       std::make_integer_sequence<int, tile_rows>());
 }
 
 // The same for a panel of `vectors` vectors.
-template <typename T>
-inline void multiply(int vectors, int count, const T* const* rows, const T* panel, Index depth,
-                     Vec<T>* sums) {
+template <typename S>
+inline void multiply(int vectors, int count, const Rows<S>& rows, const S* panel, Index depth,
+                     Vec<Sum<S>>* sums) {
   switch (vectors) {
     case 1:
-      return multiply<T, 1>(count, rows, panel, depth, sums);
+      return multiply<S, 1>(count, rows, panel, depth, sums);
     case 2:
-      return multiply<T, 2>(count, rows, panel, depth, sums);
+      return multiply<S, 2>(count, rows, panel, depth, sums);
     case 3:
-      return multiply<T, 3>(count, rows, panel, depth, sums);
+      return multiply<S, 3>(count, rows, panel, depth, sums);
     default:
-      return multiply<T, 4>(count, rows, panel, depth, sums);
+      return multiply<S, 4>(count, rows, panel, depth, sums);
   }
 }
 

@@ -12,23 +12,21 @@ namespace fastlstm {
 namespace FASTLSTM_TARGET {
 namespace {
 
-template <typename T>
-constexpr Index block_depth = 2048 / sizeof(T);
+template <typename S>
+constexpr Index block_depth = 2048 / sizeof(S);
 // A block of rows and one panel of columns fit the level-2 cache together.
-constexpr Index block_rows = 96;
-
-// Keeps rows that are a power of two apart out of each other's cache sets.
-template <typename T>
-constexpr Index packed_row_stride = block_depth<T> + 64 / sizeof(T);
+constexpr Index block_rows = 16 * tile_rows;
 
 inline Index at_most(Index value, Index limit) { return value < limit ? value : limit; }
 
-template <typename T>
+template <typename S>
 class Product {
+  using T = Sum<S>;
+
  public:
-  Product(const ProductCall<T>& call, T* scratch, const Member& member)
+  Product(const ProductCall<S>& call, S* scratch, const Member& member)
       : call_(call), rows_{0, call.rows}, columns_{0, call.columns} {
-    constexpr Index most = panel_vectors * Vec<T>::width;
+    constexpr Index most = panel_vectors * width;
     if (call.rows >= call.columns) {
       rows_ = part_of(call.rows, member);
     } else {
@@ -37,14 +35,14 @@ class Product {
       if (columns_.first > columns_.last) columns_.first = columns_.last;
     }
     sums_rows_ = call.row_sums != nullptr && (call.rows >= call.columns || member.index == 0);
-    Arena<T> arena(scratch);
+    Arena<S> arena(scratch);
     for (int index = 0; index <= member.index; ++index) lay_out(arena);
   }
 
   // Each member packs for itself: that is a small part of the work, and nobody waits.
-  static Index scratch_elements(const ProductCall<T>& call, int members) {
-    Arena<T> arena(nullptr);
-    Product<T> one(call, nullptr, {0, 1, nullptr});
+  static Index scratch_elements(const ProductCall<S>& call, int members) {
+    Arena<S> arena(nullptr);
+    Product<S> one(call, nullptr, {0, 1, nullptr});
     for (int index = 0; index < members; ++index) one.lay_out(arena);
     return arena.used();
   }
@@ -52,7 +50,7 @@ class Product {
   // A deep product goes block of depth by block of depth, and its result is read and written once
   // for each; a product of many rows packs the whole second matrix, and its result stays in cache.
   void run() {
-    const Index blocks = divide_up(call_.depth, block_depth<T>);
+    const Index blocks = divide_up(call_.depth, block_depth<S>);
     if (blocks == 0) return clear();
     if (is_deep()) {
       for (Index block = 0; block < blocks; ++block) {
@@ -70,21 +68,22 @@ class Product {
   }
 
  private:
-  static constexpr Index width = Vec<T>::width;
+  static constexpr Index width = lanes_of<S>;
 
   bool is_deep() const { return call_.depth > call_.rows; }
+  bool packs_rows() const { return call_.a_depth_stride != 1; }
 
-  void lay_out(Arena<T>& arena) {
-    packed_rows_ = arena.take(call_.a_depth_stride == 1 ? 0 : block_rows * packed_row_stride<T>);
-    const Index depth = is_deep() ? at_most(call_.depth, block_depth<T>) : call_.depth;
-    packed_columns_ = arena.take(panel_elements<T>(depth, call_.columns));
+  void lay_out(Arena<S>& arena) {
+    const Index block = at_most(call_.depth, block_depth<S>);
+    packed_rows_ = arena.take(packs_rows() ? block_rows / tile_rows * tile_size(block) : 0);
+    packed_columns_ = arena.take(panel_elements<S>(is_deep() ? block : call_.depth, call_.columns));
   }
 
   Index depth_of(Index block) const {
-    return at_most(call_.depth - block * block_depth<T>, block_depth<T>);
+    return at_most(call_.depth - block * block_depth<S>, block_depth<S>);
   }
-  T* columns_of_block(Index block) const {
-    return packed_columns_ + panel_elements<T>(block * block_depth<T>, columns_.size());
+  S* columns_of_block(Index block) const {
+    return packed_columns_ + panel_elements<S>(block * block_depth<S>, columns_.size());
   }
 
   void clear() {
@@ -94,11 +93,11 @@ class Product {
     for (Index row = rows_.first; row < rows_.last && sums_rows_; ++row) call_.row_sums[row] = T(0);
   }
 
-  void pack_columns(Index block, T* to) const {
-    const Factors<T> from{call_.b + block * block_depth<T> * call_.b_depth_stride +
+  void pack_columns(Index block, S* to) const {
+    const Factors<S> from{call_.b + block * block_depth<S> * call_.b_depth_stride +
                               columns_.first * call_.b_column_stride,
                           call_.b_depth_stride, call_.b_column_stride};
-    for (Index panel = 0; panel < panel_count<T>(columns_.size()); ++panel)
+    for (Index panel = 0; panel < panel_count<S>(columns_.size()); ++panel)
       pack_panel_of(from, depth_of(block), columns_.size(), panel, to);
   }
 
@@ -108,68 +107,93 @@ class Product {
       work(first, at_most(rows_.last - first, block_rows));
   }
 
-  void multiply_rows(Index block, Index first_row, Index rows, const T* panels) {
+  void multiply_rows(Index block, Index first_row, Index rows, const S* panels) {
     const Index depth = depth_of(block);
-    const T* from =
-        call_.a + first_row * call_.a_row_stride + block * block_depth<T> * call_.a_depth_stride;
-    Index stride = call_.a_row_stride;
-    if (call_.a_depth_stride != 1) {
-      pack_rows(from, depth, rows);
-      from = packed_rows_;
-      stride = packed_row_stride<T>;
-    }
-    if (sums_rows_) sum_rows(block, first_row, rows, from, stride);
-    for (Index panel = 0; panel < panel_count<T>(columns_.size()); ++panel)
-      for_each_tile(rows, tile_rows, [&](Index first, Index count) {
-        const T* factors[tile_rows];
-        for (Index row = 0; row < count; ++row) factors[row] = from + (first + row) * stride;
-        multiply_tile(block, panels, panel, first_row + first, static_cast<int>(count), factors);
-      });
+    const S* const from =
+        call_.a + first_row * call_.a_row_stride + block * block_depth<S> * call_.a_depth_stride;
+    if (packs_rows()) pack_rows(from, depth, first_row, rows);
+    if (sums_rows_) sum_rows(block, first_row, rows, from);
+    for (Index panel = 0; panel < panel_count<S>(columns_.size()); ++panel)
+      for (Index row = 0; row < rows; row += tile_rows)
+        multiply_tile(block, panels, panel, first_row + row, at_most(rows - row, tile_rows),
+                      rows_of_tile(from, row, depth));
   }
 
-  // Each row's factors side by side.
-  void pack_rows(const T* from, Index depth, Index rows) {
-    for (Index k = 0; k < depth; k += width)
-      for (Index row = 0; row < rows; row += width)
-        transpose(from + row * call_.a_row_stride + k * call_.a_depth_stride,
-                  at_most(rows - row, width), at_most(depth - k, width),
-                  packed_rows_ + row * packed_row_stride<T> + k);
+  Rows<S> rows_of_tile(const S* from, Index first, Index depth) const {
+    Rows<S> tile;
+    const S* const packed = packed_rows_ + first / tile_rows * tile_size(depth);
+    if (packs_rows()) tile.step = tile_rows * group_of<S>;
+    for (Index row = 0; row < tile_rows; ++row)
+      tile.from[row] =
+          packs_rows() ? packed + row * group_of<S> : from + (first + row) * call_.a_row_stride;
+    return tile;
   }
 
-  void transpose(const T* from, Index rows, Index depth, T* to) const {
-    constexpr Index stride = packed_row_stride<T>;
-    if (rows == width && depth == width && call_.a_row_stride == 1)
-      return transpose_square(from, call_.a_depth_stride, to, stride);
-    for (Index row = 0; row < rows; ++row)
-      for (Index k = 0; k < depth; ++k)
-        to[row * stride + k] = from[row * call_.a_row_stride + k * call_.a_depth_stride];
+  // A tile of packed rows; each group is written as a whole vector, which the next group's partly
+  // replaces, and the last one's runs over.
+  static Index tile_size(Index depth) {
+    return tile_rows * padded_depth<S>(depth) + width * group_of<S>;
   }
 
-  void sum_rows(Index block, Index first_row, Index rows, const T* from, Index stride) {
-    for (Index row = 0; row < rows; ++row) {
-      Vec<T> total(T(0));
-      for_each_vector<T>(0, depth_of(block), [&](Index k, int n) {
-        total = total + Vec<T>::load(from + row * stride + k, n);
-      });
-      T& to = call_.row_sums[first_row + row];
-      to = block > 0 ? to + sum(total) : sum(total);
+  // The factors of a tile's rows side by side, for one group of depths after the other. All rows of
+  // a group are read before the next: they are neighbours in memory, and successive depths are not.
+  void pack_rows(const S* from, Index depth, Index first_row, Index rows) const {
+    constexpr Index group = group_of<S>, foreseen = 8;
+    const Index k_stride = call_.a_depth_stride, row_stride = call_.a_row_stride;
+    for (Index k = 0; k < depth; k += group) {
+      for (Index row = 0; row < rows; row += 64 / sizeof(S))
+        prefetch(from + (k + foreseen) * k_stride + row * row_stride);
+      for (Index row = 0; row < rows; row += tile_rows) {
+        const Factors<S> tile{from + k * k_stride + row * row_stride, k_stride, row_stride};
+        const Index there = at_most(call_.rows - first_row - row, width);
+        pack_group(tile, static_cast<int>(at_most(depth - k, group)), static_cast<int>(there),
+                   packed_rows_ + row / tile_rows * tile_size(depth) + k * tile_rows);
+      }
     }
   }
 
-  void multiply_tile(Index block, const T* panels, Index panel, Index first_row, int rows,
-                     const T* const* factors) {
+  // Sums of rows: in short chains, that a long sum stays exact, and some at once.
+  void sum_rows(Index block, Index first_row, Index rows, const S* from) {
+    const bool contiguous = call_.a_row_stride == 1;
+    for (Index row = 0; row < rows; row += contiguous ? width : 1) {
+      const int n = contiguous ? static_cast<int>(at_most(rows - row, width)) : 1;
+      Vec<T> total = sum_of_depths(from + row * call_.a_row_stride, depth_of(block), n);
+      T* const to = call_.row_sums + first_row + row;
+      if (block > 0) total = Vec<T>::load(to, n) + total;
+      total.store(to, n);
+    }
+  }
+
+  Vec<T> sum_of_depths(const S* from, Index depth, int n) const {
+    constexpr Index chains = 4, length = 8;
+    Vec<T> total(T(0));
+    for (Index first = 0; first < depth; first += chains * length) {
+      const Index last = at_most(first + chains * length, depth);
+      Vec<T> partial[chains];
+      for (Vec<T>& one : partial) one = Vec<T>(T(0));
+      for (Index k = first; k < last; ++k)
+        partial[k % chains] =
+            partial[k % chains] + Vec<T>::load(from + k * call_.a_depth_stride, n);
+      total = total + ((partial[0] + partial[1]) + (partial[2] + partial[3]));
+    }
+    return total;
+  }
+
+  void multiply_tile(Index block, const S* panels, Index panel, Index first_row, Index rows,
+                     const Rows<S>& factors) {
     const Index depth = depth_of(block);
-    const Range range = columns_of_panel<T>(panel, columns_.size());
-    const int vectors = static_cast<int>(divide_up(range.size(), width));
+    const Range range = columns_of_panel<S>(panel, columns_.size());
+    const Index vectors = divide_up(range.size(), width);
     T* const out = call_.out + first_row * call_.columns + columns_.first + range.first;
     const bool adds = block > 0 || call_.accumulate;
-    for (int row = 0; row < rows && adds; ++row)
-      for (int vector = 0; vector < vectors; ++vector)
+    for (Index row = 0; row < rows && adds; ++row)
+      for (Index vector = 0; vector < vectors; ++vector)
         prefetch(out + row * call_.columns + vector * width);
     Vec<T> sums[tile_rows * panel_vectors];
     for (Vec<T>& one : sums) one = Vec<T>(T(0));
-    multiply(vectors, rows, factors, panels + range.first * depth, depth, sums);
-    for (int row = 0; row < rows; ++row)
+    multiply(static_cast<int>(vectors), static_cast<int>(rows), factors,
+             panels + range.first * padded_depth<S>(depth), depth, sums);
+    for (Index row = 0; row < rows; ++row)
       for_each_vector<T>(0, range.size(), [&](Index column, int n) {
         T* const to = out + row * call_.columns + column;
         Vec<T> total = sums[row * vectors + column / width];
@@ -178,23 +202,23 @@ class Product {
       });
   }
 
-  const ProductCall<T>& call_;
+  const ProductCall<S>& call_;
   Range rows_, columns_;
   bool sums_rows_;
-  T* packed_rows_;
-  T* packed_columns_;
+  S* packed_rows_;
+  S* packed_columns_;
 };
 
 }  // namespace
 
-template <typename T>
-Index product_scratch(const ProductCall<T>& call, int threads) {
-  return Product<T>::scratch_elements(call, threads);
+template <typename S>
+Index product_scratch(const ProductCall<S>& call, int threads) {
+  return Product<S>::scratch_elements(call, threads);
 }
 
-template <typename T>
-void product(const ProductCall<T>& call, T* scratch, const Member& member) {
-  Product<T>(call, scratch, member).run();
+template <typename S>
+void product(const ProductCall<S>& call, S* scratch, const Member& member) {
+  Product<S>(call, scratch, member).run();
 }
 
 template <typename T>
@@ -209,6 +233,10 @@ void apply_tanh(const T* from, T* to, Index count) {
                      [&](Index at, int n) { tanh(Vec<T>::load(from + at, n)).store(to + at, n); });
 }
 
+#if defined(FASTLSTM_BF16)
+template Index product_scratch(const ProductCall<bfloat16>&, int);
+template void product(const ProductCall<bfloat16>&, bfloat16*, const Member&);
+#else
 #define FASTLSTM_INSTANTIATE(T)                                    \
   template Index product_scratch(const ProductCall<T>&, int);      \
   template void product(const ProductCall<T>&, T*, const Member&); \
@@ -217,6 +245,7 @@ void apply_tanh(const T* from, T* to, Index count) {
 FASTLSTM_INSTANTIATE(float)
 FASTLSTM_INSTANTIATE(double)
 #undef FASTLSTM_INSTANTIATE
+#endif
 
 }  // namespace FASTLSTM_TARGET
 }  // namespace fastlstm

@@ -69,17 +69,17 @@ inline Share share_of(Index rows, Index matrix_bytes, const Member& member) {
   return {by_rows, by_rows ? chores : Range{0, rows}, chores, member};
 }
 
-// The columns of the panel `panel` out of `count`, and how many vectors wide it is.
-template <typename T>
+// The columns of the panel `panel` out of `count`.
+template <typename S>
 inline Range columns_of_panel(Index panel, Index count) {
-  constexpr Index most = panel_vectors * Vec<T>::width;
+  constexpr Index most = panel_vectors * lanes_of<S>;
   const Index last = (panel + 1) * most;
   return {panel * most, last < count ? last : count};
 }
 
-template <typename T>
+template <typename S>
 inline Index panel_count(Index columns) {
-  return divide_up(columns, panel_vectors * Vec<T>::width);
+  return divide_up(columns, panel_vectors * lanes_of<S>);
 }
 
 // The rows of a tile: as few tiles as can be, of equal size within one.
@@ -95,18 +95,19 @@ inline void for_each_tile(Index rows, Index most, const Work& work) {
 // Multiplies rows by one panel and hands each vector of the products to `use(row, column, lanes,
 // product)`. `from(row)` points to the `depth` factors of a row; `panels` holds all panels of a
 // matrix of `columns`.
-template <typename T, typename From, typename Use>
-inline void multiply_by_panel(Index rows, const T* panels, Index depth, Index columns, Index panel,
+template <typename S, typename From, typename Use>
+inline void multiply_by_panel(Index rows, const S* panels, Index depth, Index columns, Index panel,
                               const From& from, const Use& use) {
-  constexpr Index width = Vec<T>::width;
-  const Range range = columns_of_panel<T>(panel, columns);
+  constexpr Index width = lanes_of<S>;
+  const Range range = columns_of_panel<S>(panel, columns);
   const int vectors = static_cast<int>(divide_up(range.size(), width));
   for_each_tile(rows, tile_rows, [&](Index first, Index count) {
-    const T* factors[tile_rows];
-    for (Index row = 0; row < count; ++row) factors[row] = from(first + row);
-    Vec<T> sums[tile_rows * panel_vectors];
-    for (Vec<T>& one : sums) one = Vec<T>(T(0));
-    multiply(vectors, static_cast<int>(count), factors, panels + range.first * depth, depth, sums);
+    Rows<S> factors;
+    for (Index row = 0; row < count; ++row) factors.from[row] = from(first + row);
+    Vec<Sum<S>> sums[tile_rows * panel_vectors];
+    for (Vec<Sum<S>>& one : sums) one = Vec<Sum<S>>(Sum<S>(0));
+    multiply(vectors, static_cast<int>(count), factors,
+             panels + range.first * padded_depth<S>(depth), depth, sums);
     for (Index row = 0; row < count; ++row)
       for (int vector = 0; vector < vectors; ++vector) {
         const Index column = range.first + vector * width;

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "bfloat16.h"
+
 // Before a loop over registers: unrolled early, an array of them never goes through memory.
 #if defined(__GNUC__)
 #define FASTLSTM_UNROLL _Pragma("GCC unroll 8")

@@ -33,6 +33,21 @@ struct Vec<float> {
     const __m128i bytes = _mm_maskz_loadu_epi8(first(count), from);
     return _mm_test_epi8_mask(bytes, bytes);
   }
+
+#if defined(FASTLSTM_BF16)
+  static Vec widened(__m256i halves) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  }
+  static Vec load(const bfloat16* from, int count = width) {
+    if (count == width) return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    return widened(_mm256_maskz_loadu_epi16(first(count), from));
+  }
+  void store(bfloat16* to, int count = width) const {
+    const __m256i halves = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(lanes));
+    if (count == width) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), halves);
+    _mm256_mask_storeu_epi16(to, first(count), halves);
+  }
+#endif
 };
 
 template <>
@@ -147,11 +162,8 @@ inline Vec<double> every_other_part(Vec<double> a, Vec<double> b) {
 }
 
 template <typename T>
-inline void transpose_in_registers(const T* from, std::ptrdiff_t from_stride, T* to,
-                                   std::ptrdiff_t to_stride) {
+inline void store_transposed(Vec<T>* rows, T* to, std::ptrdiff_t to_stride) {
   constexpr int parts = 4, columns = Vec<T>::width / parts;
-  Vec<T> rows[Vec<T>::width];
-  for (int row = 0; row < Vec<T>::width; ++row) rows[row] = Vec<T>::load(from + row * from_stride);
   mix_rows(rows);
   FASTLSTM_UNROLL for (int column = 0; column < columns; ++column) {
     const Vec<T>* const part = rows + column;
@@ -166,6 +178,14 @@ inline void transpose_in_registers(const T* from, std::ptrdiff_t from_stride, T*
     every_other_part<true>(odd_above, odd_below).store(out + 3 * columns * to_stride);
   }
 }
+
+template <typename T>
+inline void transpose_in_registers(const T* from, std::ptrdiff_t from_stride, T* to,
+                                   std::ptrdiff_t to_stride) {
+  Vec<T> rows[Vec<T>::width];
+  for (int row = 0; row < Vec<T>::width; ++row) rows[row] = Vec<T>::load(from + row * from_stride);
+  store_transposed(rows, to, to_stride);
+}
 template <>
 inline void transpose_square(const float* from, std::ptrdiff_t from_stride, float* to,
                              std::ptrdiff_t to_stride) {
@@ -176,6 +196,43 @@ inline void transpose_square(const double* from, std::ptrdiff_t from_stride, dou
                              std::ptrdiff_t to_stride) {
   transpose_in_registers(from, from_stride, to, to_stride);
 }
+
+#if defined(FASTLSTM_BF16)
+// Two successive factors of each of sixteen columns.
+using Pairs = __m512i;
+
+inline Pairs load_pairs(const bfloat16* from) { return _mm512_loadu_si512(from); }
+inline Pairs broadcast_pair(const bfloat16* from) {
+  int pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return _mm512_set1_epi32(pair);
+}
+inline Pairs broadcast_single(const bfloat16* from) { return _mm512_set1_epi32(from->bits); }
+
+// sums + a[0]·b[0] + a[1]·b[1] in each lane.
+inline Vec<float> dot_pairs(Pairs a, Pairs b, Vec<float> sums) {
+  return _mm512_dpbf16_ps(sums.lanes, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+
+// Writes the first `count` numbers of two arrays in turns; the others are zero.
+inline void store_pairs(const bfloat16* first, const bfloat16* second, int count, bfloat16* to) {
+  const auto widened = [&](const bfloat16* from) {
+    const __m256i halves = count == 16 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))
+                                       : _mm256_maskz_loadu_epi16(Vec<float>::first(count), from);
+    return _mm512_cvtepu16_epi32(halves);
+  };
+  _mm512_storeu_si512(to, _mm512_or_si512(widened(first), _mm512_slli_epi32(widened(second), 16)));
+}
+
+// Writes the rows of 16 × 32 numbers as columns of pairs.
+inline void transpose_pairs(const bfloat16* from, std::ptrdiff_t from_stride, bfloat16* to,
+                            std::ptrdiff_t to_stride) {
+  Vec<float> rows[16];
+  for (int row = 0; row < 16; ++row)
+    rows[row] = _mm512_castsi512_ps(_mm512_loadu_si512(from + row * from_stride));
+  store_transposed(rows, reinterpret_cast<float*>(to), to_stride / 2);
+}
+#endif
 
 }  // namespace FASTLSTM_TARGET
 }  // namespace fastlstm

@@ -8,53 +8,52 @@
 namespace fastlstm {
 namespace FASTLSTM_TARGET {
 
-template <typename T>
+template <typename S>
 inline Index unit_panel_count(Index hidden) {
-  return divide_up(hidden, Vec<T>::width);
+  return divide_up(hidden, lanes_of<S>);
 }
 
 // The weights (GH, depth) of one kind of input of all gates.
-template <typename T, int G>
+template <typename S, int G>
 struct UnitPanels {
-  static constexpr int width = Vec<T>::width;
+  static constexpr Index width = lanes_of<S>;
+  using T = Sum<S>;
 
-  const T* weight;
+  const S* weight;
   Index hidden, depth;
-  T* packed;
+  S* packed;
 
-  static Index elements(Index hidden, Index depth) {
-    return unit_panel_count<T>(hidden) * panel_size(depth);
-  }
-  static Index panel_size(Index depth) { return G * width * depth; }
-
-  void pack(Index panel) const { pack_part(panel, 0, depth, packed + panel * panel_size(depth)); }
-
-  // The factors [first_k, first_k + count) of a panel.
-  void pack_part(Index panel, Index first_k, Index count, T* to) const {
-    const Index first = panel * width, left = hidden - first;
-    const int units = static_cast<int>(left < width ? left : width);
-    for (int gate = 0; gate < G; ++gate)
-      pack_vector(Factors<T>{weight + (gate * hidden + first) * depth + first_k, 1, depth}, count,
-                  units, G, to + gate * width);
-  }
+  void pack(Index panel) const { pack_part(panel, 0, depth, at(panel)); }
 
   // sums += rows · panel, where the panel is packed.
-  void multiply_packed(Index panel, int rows, const T* const* from, Vec<T>* sums) const {
-    multiply<T, G>(rows, from, packed + panel * panel_size(depth), depth, sums);
+  void multiply_packed(Index panel, int rows, const Rows<S>& from, Vec<T>* sums) const {
+    multiply<S, G>(rows, from, at(panel), depth, sums);
   }
 
   // The same where it is not: a part at a time, which is still in the level-1 cache when it is
   // multiplied by.
-  void multiply_unpacked(Index panel, int rows, const T* const* from, Vec<T>* sums) const {
-    constexpr Index part = 128 / sizeof(T);
-    T packed_part[part * G * width];
-    const T* at[tile_rows];
+  void multiply_unpacked(Index panel, int rows, const Rows<S>& from, Vec<T>* sums) const {
+    constexpr Index part = 128 / sizeof(S);
+    S packed_part[part * G * width];
+    Rows<S> at_part = from;
     for (Index k = 0; k < depth; k += part) {
       const Index count = depth - k < part ? depth - k : part;
-      for (int row = 0; row < rows; ++row) at[row] = from[row] + k;
+      for (int row = 0; row < rows; ++row) at_part.from[row] = from.from[row] + k;
       pack_part(panel, k, count, packed_part);
-      multiply<T, G>(rows, at, packed_part, count, sums);
+      multiply<S, G>(rows, at_part, packed_part, count, sums);
     }
+  }
+
+ private:
+  S* at(Index panel) const { return packed + panel * G * width * padded_depth<S>(depth); }
+
+  // The factors [first_k, first_k + count) of a panel.
+  void pack_part(Index panel, Index first_k, Index count, S* to) const {
+    const Index first = panel * width, left = hidden - first;
+    const int units = static_cast<int>(left < width ? left : width);
+    for (int gate = 0; gate < G; ++gate)
+      pack_vector(Factors<S>{weight + (gate * hidden + first) * depth + first_k, 1, depth}, count,
+                  units, G, to + gate * width * group_of<S>);
   }
 };
 

@@ -30,19 +30,27 @@ from fastlstm.ops.gradients import (
 from fastlstm.ops.totals import input_gradients, parameter_gradients
 
 
-def scan_backward(call: BackwardCall, kernels: Kernels = REFERENCE_KERNELS) -> Gradients:
+def scan_backward(
+    call: BackwardCall, kernels: Kernels = REFERENCE_KERNELS, widens: bool = True
+) -> Gradients:
     """The gradients of the arguments, those that are needed among them; ``kernels`` do the work.
+
+    With ``widens`` they get 16-bit floats as float32; else as they are, but for what is summed up
+    over the steps.
 
     With ``groups = g > 0`` the rows are g groups of equal size, one after another, and each
     parameter's gradient has a leading dimension g: the gradient that each group contributes. With
     ``groups = 0`` it is the sum over all rows, without that dimension.
     """
     needed = {name for name, need in zip(DIFFERENTIABLE, call.needs, strict=True) if need}
-    of_call, dtype = call.arguments.input.dtype, call.cells.dtype
-    arguments = equations.in_working_dtype(call.arguments)
-    cotangents = call.cotangents
+    arguments, cotangents = call.arguments, call.cotangents
     saved = Saved(call.output, call.gates, call.cells)
+    of_call, dtype = arguments.input.dtype, arguments.state_dtype
     if dtype != of_call:
+        d_h_n, d_c_n = (d if d is None else d.to(dtype) for d in cotangents[1:3])
+        cotangents = cotangents._replace(h_n=d_h_n, c_n=d_c_n)
+    if dtype != of_call and widens:
+        arguments = equations.in_working_dtype(arguments)
         cotangents = Cotangents(*(d if d is None else d.to(dtype) for d in cotangents))
         saved = Saved(*(value.to(dtype) for value in saved))
     run = _backward_through if arguments.save_every == 1 else _backward_in_chunks

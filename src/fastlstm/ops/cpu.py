@@ -18,10 +18,13 @@ from fastlstm.ops.arguments import (
     ScanArguments,
     ScanOutputs,
     check_arguments,
+    working_dtype,
 )
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
 
-_DTYPES = (torch.float32, torch.float64)
+_HAS_BFLOAT16 = _engine.features()["avx512_bf16"]
+_NATIVE = (torch.float32, torch.float64)
+_WIDENED = (torch.bfloat16, torch.float16)  # calculated in float32
 
 
 def refusal(arguments: ScanArguments) -> str | None:
@@ -29,8 +32,8 @@ def refusal(arguments: ScanArguments) -> str | None:
     x = arguments.input
     if x.device.type != "cpu":
         return f"it runs on the CPU, and the input is on {x.device}"
-    if x.dtype not in _DTYPES:
-        return f"it knows float32 and float64, and the input is {x.dtype}"
+    if x.dtype not in _NATIVE + _WIDENED:
+        return f"it knows float32, float64, bfloat16 and float16, and the input is {x.dtype}"
     if 0 in arguments.c_0.shape[-1:] + arguments.h_0.shape[-1:]:
         return "the layer has no units"
     return None
@@ -41,10 +44,39 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
     if _has_more_than_the_engine_checks(arguments):
         check_arguments(arguments)
     try:
+        if arguments.input.dtype in _WIDENED and not _multiplies_bfloat16(arguments):
+            return _scan_widened(arguments)
         return _scan(arguments)
     except Exception:
         check_arguments(arguments)  # names the argument as its user knows it
         raise
+
+
+def _multiplies_bfloat16(arguments: ScanArguments) -> bool:
+    """Whether the CPU multiplies the numbers of this call as they are: those of a plain layer."""
+    if arguments.input.dtype != torch.bfloat16 or not _HAS_BFLOAT16:
+        return False
+    switches = (
+        arguments.weight_hr,
+        arguments.weight_peephole,
+        arguments.norm_hh,
+        arguments.recurrent_mask,
+        arguments.zoneout_cell_mask,
+        arguments.zoneout_hidden_mask,
+    )
+    return all(switch is None for switch in switches) and not (
+        arguments.zoneout_cell
+        or arguments.zoneout_hidden
+        or arguments.cell_clip
+        or arguments.coupled_gates
+    )
+
+
+def _scan_widened(arguments: ScanArguments) -> ScanOutputs:
+    check_arguments(arguments)
+    found = _scan(equations.in_working_dtype(arguments))
+    dtype = arguments.input.dtype
+    return ScanOutputs(*(value.to(dtype) for value in found[:-1]), found.cells)
 
 
 def _has_more_than_the_engine_checks(arguments: ScanArguments) -> bool:
@@ -66,7 +98,7 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
     output = x.new_empty(x.shape[0], *arguments.h_0.shape)
     h_n, c_n = _like(arguments.h_0), _like(arguments.c_0)
     of_gates, of_cells = equations.saved_shapes(arguments)
-    gates, cells = x.new_empty(of_gates), x.new_empty(of_cells)
+    gates, cells = x.new_empty(of_gates), x.new_empty(of_cells, dtype=arguments.state_dtype)
     _engine.forward(
         _layer(arguments),
         _array(x),
@@ -89,7 +121,8 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
 
 def scan_backward(call: BackwardCall) -> Gradients:
     """The gradients that are needed."""
-    return backward.scan_backward(call, _KERNELS)
+    as_they_are = call.arguments.save_every == 1 and _multiplies_bfloat16(call.arguments)
+    return backward.scan_backward(call, _KERNELS, widens=not as_they_are)
 
 
 def _loop(
@@ -101,7 +134,10 @@ def _loop(
     d_recurrent = _like(d_z) if norm else d_z
     d_seen = _like(saved.cells) if norm else None
     d_new_h = _like(saved.output) if arguments.weight_hr is not None else None
-    d_h_0, d_c_0 = _like(arguments.h_0), _like(arguments.c_0)
+    d_h_0, d_c_0 = (
+        state.new_empty(state.shape, dtype=arguments.state_dtype)
+        for state in (arguments.h_0, arguments.c_0)
+    )
     d_reset_h, d_reset_c = torch.zeros_like(d_h_0), torch.zeros_like(d_c_0)
     _engine.backward(
         _layer(arguments),
@@ -131,7 +167,9 @@ def _product(
     a: Tensor, b: Tensor, add_to: Tensor | None = None, row_sums: Tensor | None = None
 ) -> Tensor:
     """See ``gradients.Product``."""
-    result = a.new_empty(a.shape[0], a.shape[1], b.shape[2]) if add_to is None else add_to
+    result = add_to
+    if result is None:
+        result = a.new_empty(a.shape[0], a.shape[1], b.shape[2], dtype=working_dtype(a.dtype))
     for index in range(a.shape[0]):
         _engine.product(
             _strided(a[index]),

@@ -73,7 +73,9 @@ def input_gradients(
     elif biases and "weight_ih" not in needed:
         d_bias = sum_by_group(d_z, groups)
     if "weight_ih" in needed:
-        sums = d_z.new_empty(groups, d_z.shape[-1]) if biases and d_bias is None else None
+        sums = None
+        if biases and d_bias is None:
+            sums = d_z.new_empty(groups, d_z.shape[-1], dtype=arguments.state_dtype)
         gradients["weight_ih"] = product_by_group(d_z, x, groups, product, sums)
         d_bias = d_bias if sums is None else sums
     if "input" in needed:
