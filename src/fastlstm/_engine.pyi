@@ -2,7 +2,9 @@
 
 An array is anything that speaks DLPack or the buffer protocol, or a DLPack capsule: float32 or
 float64 on the CPU, contiguous, with the shape that `ScanArguments` gives it; else a `ValueError` or
-`TypeError` says which is not. `lengths` is int64; `reset` and the zoneout masks are bool.
+`TypeError` says which is not. `lengths` is int64; `reset` and the zoneout masks are bool. Where
+`features()` has `avx512_bf16`, a layer without switches may be bfloat16; its cells, the gradients
+of its states and the results of `product` are float32 then.
 """
 
 from typing import Any
@@ -49,18 +51,22 @@ class Layer:
 
 def forward(
     layer: Layer,
+    input: Any,
+    weight_ih: Any,
+    bias_ih: Any,
+    bias_hh: Any,
+    norm_ih: Any,
     h_0: Any,
     reset_h: Any,
-    gates: Any,
-    keep_gates: bool,
     output: Any,
     h_n: Any,
     c_n: Any,
+    gates: Any,
     cells: Any,
     save_every: int,
     threads: int,
 ) -> None:
-    """Run a layer over all steps. `gates` holds W x + b, and the gates if they are kept."""
+    """Run a layer over all steps; keep its gates if `save_every` is 1."""
 
 def backward(
     layer: Layer,
@@ -84,8 +90,11 @@ def backward(
 ) -> None:
     """Write what each step contributes to the gradients."""
 
-def product(a: Any, b: Any, bias: Any, out: Any, threads: int) -> None:
-    """Out = a·b + bias; `a` and `b` may have any strides."""
+def product(a: Any, b: Any, out: Any, accumulate: bool, row_sums: Any, threads: int) -> None:
+    """Write a·b to `out`, or add it; and the sums of the rows of `a`.
+
+    `a` and `b` may have any strides.
+    """
 
 def activation(name: str, source: Any, target: Any) -> None:
     """The engine's `sigmoid` or `tanh`, for tests."""

@@ -73,12 +73,14 @@ class _Scan(_OperatorFunction):
         needs = list(ctx.needs_input_grad[1 : 1 + len(DIFFERENTIABLE)])
         call = BackwardCall(Cotangents(*cotangents), arguments, output, gates, cells, needs, 0)
         if torch.is_grad_enabled() or not eager.is_plain((*cotangents, *saved_tensors)):
-            gradients = torch.ops.fastlstm.scan_backward(*call.to_flat())
+            gradients = dict(
+                zip(DIFFERENTIABLE, torch.ops.fastlstm.scan_backward(*call.to_flat()), strict=True)
+            )
         else:
             gradients = backends.run_scan_backward(call)
-        for index, (gradient, need) in enumerate(zip(gradients, needs, strict=True), start=1):
+        for index, (name, need) in enumerate(zip(DIFFERENTIABLE, needs, strict=True), start=1):
             if need:
-                result[index] = gradient
+                result[index] = gradients[name]
         return tuple(result)
 
 

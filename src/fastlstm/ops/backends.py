@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from torch import Tensor
-
 from fastlstm.ops import backward, cpu, equations
 from fastlstm.ops.arguments import (
-    DIFFERENTIABLE,
     BackwardCall,
     ScanArguments,
     ScanOutputs,
@@ -99,13 +96,9 @@ def run_scan(arguments: ScanArguments) -> ScanOutputs:
     return select(arguments).scan(arguments)
 
 
-def run_scan_backward(call: BackwardCall) -> tuple[Tensor, ...]:
-    """A gradient for each differentiable argument; one without elements where none is needed."""
-    gradients = select(call.arguments).scan_backward(call)
-    return tuple(
-        gradients[name] if need else call.output.new_empty(0)
-        for name, need in zip(DIFFERENTIABLE, call.needs, strict=True)
-    )
+def run_scan_backward(call: BackwardCall) -> Gradients:
+    """The gradients that are needed, and others, by the back end that serves this call."""
+    return select(call.arguments).scan_backward(call)
 
 
 def select(arguments: ScanArguments) -> Backend:

@@ -22,6 +22,7 @@ from fastlstm.ops.arguments import (
 )
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
 
+_strided = torch._C._to_dlpack  # for the parts of the engine that take any strides
 _HAS_BFLOAT16 = _engine.features()["avx512_bf16"]
 _NATIVE = (torch.float32, torch.float64)
 _WIDENED = (torch.bfloat16, torch.float16)  # calculated in float32
@@ -212,11 +213,6 @@ def _layer(arguments: ScanArguments) -> _engine.Layer:
 def _array(tensor: Tensor | None) -> Any:
     """The tensor for the engine, which wants it contiguous; the capsule keeps it alive."""
     return None if tensor is None else _strided(tensor.contiguous())
-
-
-def _strided(tensor: Tensor) -> Any:
-    """The tensor for a part of the engine that takes any strides."""
-    return torch._C._to_dlpack(tensor)
 
 
 def _like(tensor: Tensor) -> Tensor:

@@ -73,7 +73,12 @@ def _scan(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _scan_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    return backends.run_scan_backward(BackwardCall.from_flat(arguments))
+    call = BackwardCall.from_flat(arguments)
+    gradients = backends.run_scan_backward(call)
+    return tuple(
+        gradients[name] if need else call.output.new_empty(0)
+        for name, need in zip(DIFFERENTIABLE, call.needs, strict=True)
+    )
 
 
 _library.impl("scan", _scan, "CompositeExplicitAutograd")
