@@ -22,7 +22,7 @@ struct Plan {
 // it is stored and loaded again, which takes longer than reading W where W is at hand.
 template <typename S>
 inline Plan plan_of(const ForwardCall<S>& call, int members) {
-  constexpr Index level1_part = 16 * 1024, level2_part = 768 * 1024, stretch_bytes = 256 * 1024;
+  constexpr Index level1_part = 16 * 1024, at_hand_bytes = 3072 * 1024, stretch_bytes = 256 * 1024;
   const Layer<S>& layer = call.layer;
   const Index number = sizeof(S), width = layer.gates_width();
   const Share share = share_of(layer.rows, width * layer.recurrent * number, {0, members, nullptr});
@@ -30,7 +30,7 @@ inline Plan plan_of(const ForwardCall<S>& call, int members) {
   const Index weights = width * (layer.recurrent + call.features) * number;
   const Index own_weights = share.by_rows ? weights : weights / members;
   const bool at_hand = width * call.features * number <= level1_part ||
-                       (rows >= 2 * tile_rows && own_weights <= level2_part);
+                       (rows >= 2 * tile_rows && own_weights <= at_hand_bytes);
   const bool one_step = layer.steps == 1, normalizes = layer.norm_hh != nullptr;
   Index at_once = stretch_bytes / number / (call.features > 0 ? call.features : 1);
   at_once = at_once < 96 ? 96 : at_once > 512 ? 512 : at_once;
