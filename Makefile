@@ -7,11 +7,11 @@ pip := $(bin)/python -m pip
 stamp := .venv/.setup-is-current
 bench_stamp := .venv/.bench-is-current
 engine_sources := CMakeLists.txt $(shell find csrc -type f)
-cxx_sources := $(shell find csrc -name '*.cpp' -o -name '*.h')
+cxx_sources := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-all lint types format clean
+.PHONY: help setup demo bench test test-all native lint types format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,16 @@ test: setup ## Run the tests
 
 test-all: setup ## Run the tests and the heavy ones with them
 	$(one_thread) $(bin)/python -m pytest -n $(WORKERS) -m "heavy or not heavy"
+
+# $(call build_native,FOLDER,OPTIONS): the engine and its C++ tests, into build/FOLDER.
+build_native = $(bin)/cmake -S . -B build/$(1) -G Ninja -DCMAKE_BUILD_TYPE=Release \
+	-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(bin)/ninja -DFASTLSTM_NATIVE_TESTS=ON $(2) \
+	&& $(bin)/cmake --build build/$(1)
+native_tests = tests/native/native_tests
+
+native: setup ## Run the engine's C++ tests
+	$(call build_native,native)
+	build/native/$(native_tests)
 
 lint: setup ## Check style and format
 	$(bin)/ruff check .
