@@ -11,7 +11,7 @@ cxx_sources := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-all native lint types format clean
+.PHONY: help setup demo bench test test-all native sanitize lint types format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,9 +51,27 @@ build_native = $(bin)/cmake -S . -B build/$(1) -G Ninja -DCMAKE_BUILD_TYPE=Relea
 	&& $(bin)/cmake --build build/$(1)
 native_tests = tests/native/native_tests
 
-native: setup ## Run the engine's C++ tests
+native: setup ## Run the C++ tests of the engine
 	$(call build_native,native)
 	build/native/$(native_tests)
+
+# The module too: how it is called wrongly is tested from Python, where most leaks are Python's own.
+comma := ,
+with_module = -DSKBUILD_PROJECT_VERSION_FULL=0 \
+	-DPython_EXECUTABLE=$(CURDIR)/$(bin)/python \
+	-Dnanobind_DIR=$$($(bin)/python -m nanobind --cmake_dir)
+
+# Python knows neither; the sanitizer looks for the second one's functions when it starts.
+preloaded = $(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) -print-file-name=libstdc++.so)
+
+sanitize: setup ## Run the tests of the engine under the sanitizers of GCC
+	$(call build_native,address,-DFASTLSTM_SANITIZE=address$(comma)undefined $(with_module))
+	build/address/$(native_tests)
+	$(one_thread) ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(preloaded)" \
+		PYTHONPATH=tests/native FASTLSTM_ENGINE_FOLDER=build/address \
+		$(bin)/python -m pytest -p engine_from_folder tests/test_engine_bindings.py
+	$(call build_native,thread,-DFASTLSTM_SANITIZE=thread)
+	build/thread/$(native_tests)
 
 lint: setup ## Check style and format
 	$(bin)/ruff check .

@@ -13,9 +13,9 @@
 #include "threads.h"
 
 #if defined(__SANITIZE_THREAD__)
-// The sanitizer would end a forked child that starts threads.
+// Without the first, the sanitizer ends a forked child that starts threads.
 extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
-  return "die_after_fork=0";
+  return "die_after_fork=0:halt_on_error=1";
 }
 #endif
 
@@ -124,6 +124,7 @@ void check_after_fork() {
   const int before = failure_count();
   const pid_t child = fork();
   if (child == 0) {
+    alarm(60);  // one that waits for them fails
     check_team(3, 5);
     expected.check_with(3);
     _exit(failure_count() == before ? 0 : 1);
