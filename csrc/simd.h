@@ -186,6 +186,8 @@ inline void for_each_vector(std::ptrdiff_t first, std::ptrdiff_t last, const Wor
 #include "simd_avx512.h"
 #elif defined(FASTLSTM_AVX2)
 #include "simd_avx2.h"
+#elif defined(FASTLSTM_NEON)
+#include "simd_neon.h"
 #else
 namespace fastlstm {
 namespace FASTLSTM_TARGET {
