@@ -11,19 +11,23 @@ namespace fastlstm {
 namespace {
 
 #if defined(FASTLSTM_X86_64_KERNELS)
-#define FASTLSTM_X86_64_CASES(table) \
-  case Isa::avx512:                  \
-    return avx512::table<T>;         \
-  case Isa::avx2:                    \
+#define FASTLSTM_CASES_OF_ISAS(table) \
+  case Isa::avx512:                   \
+    return avx512::table<T>;          \
+  case Isa::avx2:                     \
     return avx2::table<T>;
+#elif defined(FASTLSTM_ARM64_KERNELS)
+#define FASTLSTM_CASES_OF_ISAS(table) \
+  case Isa::neon:                     \
+    return neon::table<T>;
 #else
-#define FASTLSTM_X86_64_CASES(table)
+#define FASTLSTM_CASES_OF_ISAS(table)
 #endif
 
 template <typename T>
 const Kernels<T>& kernels() {
   switch (target().isa) {
-    FASTLSTM_X86_64_CASES(kernels)
+    FASTLSTM_CASES_OF_ISAS(kernels)
     default:
       return scalar::kernels<T>;
   }
@@ -40,7 +44,7 @@ const Kernels<bfloat16>& kernels() {
 template <typename T>
 const Activations<T>& activations() {
   switch (target().isa) {
-    FASTLSTM_X86_64_CASES(activations)
+    FASTLSTM_CASES_OF_ISAS(activations)
     default:
       return scalar::activations<T>;
   }
