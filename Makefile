@@ -11,10 +11,10 @@ cxx_sources := $(shell find csrc tests/native -name '*.cpp' -o -name '*.h')
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-all native sanitize lint types format clean
+.PHONY: help setup demo bench test test-all native sanitize arm64 lint types format clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: $(stamp) ## Make .venv with the pinned versions and build the engine into it
 
@@ -72,6 +72,18 @@ sanitize: setup ## Run the tests of the engine under the sanitizers of GCC
 		$(bin)/python -m pytest -p engine_from_folder tests/test_engine_bindings.py
 	$(call build_native,thread,-DFASTLSTM_SANITIZE=thread)
 	build/thread/$(native_tests)
+
+qemu_arm64 = $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
+
+arm64: setup ## Run the C++ tests of the engine for 64-bit Arm, on an emulator
+	@if [ -z "$(qemu_arm64)" ] || ! command -v aarch64-linux-gnu-g++ >/dev/null; then \
+		echo "make arm64 needs a cross compiler and an emulator; on Debian or Ubuntu:" \
+			"apt-get install g++-aarch64-linux-gnu qemu-user-static" >&2; \
+		exit 1; \
+	fi
+	$(call build_native,arm64,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+		-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++)
+	$(qemu_arm64) -L /usr/aarch64-linux-gnu build/arm64/$(native_tests)
 
 lint: setup ## Check style and format
 	$(bin)/ruff check .
