@@ -37,6 +37,8 @@ std::size_t page_size() {
 struct Header {
   std::size_t bytes;
   std::size_t pages;  // with the array
+  void* mapped;
+  std::size_t mapped_bytes;
 };
 
 unsigned char* first_page_of(void* memory) {
@@ -54,15 +56,18 @@ void check_untouched(const unsigned char* from, const unsigned char* to) {
 void* guarded_allocate(std::size_t bytes, std::size_t alignment) {
   const std::size_t page = page_size();
   const std::size_t pages = bytes == 0 ? 1 : (bytes + page - 1) / page;
-  void* const mapped =
-      mmap(nullptr, (pages + 3) * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  // Room for the first of them to be aligned to more than a page.
+  const std::size_t mapped_bytes = (pages + 3) * page + (alignment > page ? alignment : 0);
+  void* const mapped = mmap(nullptr, mapped_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
-  auto* const header = static_cast<unsigned char*>(mapped);
-  unsigned char* const first = header + 2 * page;
+  const std::size_t unit = alignment > page ? alignment : page;
+  const auto lowest = reinterpret_cast<std::uintptr_t>(mapped) + 2 * page;
+  auto* const first = reinterpret_cast<unsigned char*>((lowest + unit - 1) / unit * unit);
+  unsigned char* const header = first - 2 * page;
   if (mprotect(header, page, PROT_READ | PROT_WRITE) != 0 ||
       mprotect(first, pages * page, PROT_READ | PROT_WRITE) != 0)
     give_up("mprotect failed");
-  new (header) Header{bytes, pages};
+  new (header) Header{bytes, pages, mapped, mapped_bytes};
   std::memset(first, untouched, pages * page);
   // An empty array at the end would lie on the forbidden page, where its header is not found.
   std::size_t offset = bytes > 0 && guard == Guard::end ? pages * page - bytes : 0;
@@ -75,13 +80,12 @@ void* guarded_allocate(std::size_t bytes, std::size_t alignment) {
 void guarded_free(void* memory) {
   const std::size_t page = page_size();
   unsigned char* const first = first_page_of(memory);
-  unsigned char* const mapped = first - 2 * page;
-  const Header header = *reinterpret_cast<Header*>(mapped);
+  const Header header = *reinterpret_cast<Header*>(first - 2 * page);
   ASAN_UNPOISON_MEMORY_REGION(first, header.pages * page);
   auto* const begin = static_cast<unsigned char*>(memory);
   check_untouched(first, begin);
   check_untouched(begin + header.bytes, first + header.pages * page);
-  munmap(mapped, (header.pages + 3) * page);
+  munmap(header.mapped, header.mapped_bytes);
 }
 
 }  // namespace fastlstm::native

@@ -9,7 +9,11 @@ namespace fastlstm::native {
 namespace {
 
 enum Name : std::uint64_t {
-  of_gates_x,
+  of_input,
+  of_weight_ih,
+  of_bias_ih,
+  of_bias_hh,
+  of_norm_ih,
   of_h_0,
   of_c_0,
   of_reset_h,
@@ -72,6 +76,7 @@ Problem<T>::Problem(Sizes of_problem, unsigned on)
     : sizes(of_problem),
       switches(on),
       recurrent(has(projection) ? (sizes.hidden + 2) / 2 : sizes.hidden),
+      features(1 + sizes.hidden % 11),
       gate_count(has(coupled_gates) ? 3 : 4) {
   const auto [steps, rows, H] = sizes;
   const Index R = recurrent, GH = gates_width();
@@ -85,7 +90,11 @@ Problem<T>::Problem(Sizes of_problem, unsigned on)
     row_lengths[0] = steps;
     if (rows > 1) row_lengths[1] = 0;
   }
-  gates_x = sequence(*this, of_gates_x, GH, 2);
+  input = sequence(*this, of_input, features, 2);
+  weight_ih = matrix<T>(true, of_weight_ih, GH, features);
+  bias_ih = matrix<T>(!has(no_bias), of_bias_ih, GH, 1);
+  bias_hh = matrix<T>(!has(no_bias), of_bias_hh, GH, 1);
+  norm_ih = matrix<T>(has(layer_norm), of_norm_ih, GH, 1);
   h_0 = matrix<T>(true, of_h_0, rows, R);
   c_0 = matrix<T>(true, of_c_0, rows, H, 2);
   reset_h = matrix<T>(has(reset_state), of_reset_h, rows, R);
@@ -147,7 +156,7 @@ std::string Problem<T>::text() const {
   constexpr const char* names[] = {
       "projection",     "peephole",      "layer_norm",    "norm_bias", "coupled_gates",
       "recurrent_mask", "zoneout_masks", "zoneout_rates", "cell_clip", "lengths",
-      "reset",          "reset_state",   "reverse"};
+      "reset",          "reset_state",   "reverse",       "no_bias"};
   std::string text = std::to_string(8 * sizeof(T)) + " bits, " + std::to_string(sizes.steps) +
                      " steps, " + std::to_string(sizes.rows) + " rows, " +
                      std::to_string(sizes.hidden) + " units";
@@ -161,14 +170,20 @@ Outputs<T> forward(const Problem<T>& problem, Index save_every, int threads) {
   const auto [steps, rows, H] = problem.sizes;
   const Index R = problem.recurrent, all = steps * rows;
   const Index kept = save_every == 0 ? 0 : 1 + (steps - 1) / save_every;
-  Outputs<T> outputs{Array<T>(all * R), Array<T>(rows * R), Array<T>(rows * H), problem.gates_x,
+  Outputs<T> outputs{Array<T>(all * R), Array<T>(rows * R), Array<T>(rows * H),
+                     Array<T>(save_every == 1 ? all * problem.gates_width() : 0),
                      Array<T>(kept * rows * H)};
   ForwardCall<T> call{};
   call.layer = problem.layer();
   call.h_0 = problem.h_0.get();
   call.reset_h = problem.reset_h.get();
-  call.gates = outputs.gates.get();
-  call.keep_gates = save_every == 1;
+  call.features = problem.features;
+  call.input = problem.input.get();
+  call.weight_ih = problem.weight_ih.get();
+  call.bias_ih = problem.bias_ih.get();
+  call.bias_hh = problem.bias_hh.get();
+  call.norm_ih = problem.norm_ih.get();
+  call.gates = save_every == 1 ? outputs.gates.get() : nullptr;
   call.output = outputs.output.get();
   call.h_n = outputs.h_n.get();
   call.c_n = outputs.c_n.get();

@@ -24,12 +24,14 @@ enum Switch : unsigned {
   reset = 1024,
   reset_state = 2048,
   reverse = 4096,
+  no_bias = 8192,
 };
-constexpr unsigned switch_count = 13;
+constexpr unsigned switch_count = 14;
 constexpr unsigned everything = (1u << switch_count) - 1;
 // What most shapes are tested with: the plain kernel, ragged ones, and the one with all switches.
 constexpr unsigned kinds[] = {0, lengths | reset | reset_state | reverse, projection | lengths,
-                              layer_norm | norm_bias | lengths, everything & ~zoneout_rates};
+                              layer_norm | norm_bias | lengths,
+                              everything & ~(zoneout_rates | no_bias)};
 
 struct Sizes {
   Index steps, rows, hidden;
@@ -39,10 +41,11 @@ template <typename T>
 struct Problem {
   Sizes sizes;
   unsigned switches;
-  Index recurrent;
+  Index recurrent, features;
   int gate_count;
 
-  Array<T> gates_x, h_0, c_0, reset_h, reset_c;
+  Array<T> input, weight_ih, bias_ih, bias_hh, norm_ih;
+  Array<T> h_0, c_0, reset_h, reset_c;
   Array<T> weight_hh, weight_hr, peepholes, norm_hh, norm_cell, norm_cell_bias, mask;
   Array<std::int64_t> row_lengths;
   Array<bool> is_reset, cell_mask, hidden_mask;

@@ -30,6 +30,27 @@ Numbers product(const Array<T>& matrix, const Numbers& x) {
   return result;
 }
 
+// W x + b of all steps, leaves again; zero past a row's end.
+template <typename T>
+Numbers input_part(const Problem<T>& problem) {
+  const Index GH = problem.gates_width(), I = problem.features;
+  Numbers result;
+  for (Index at = 0; at < problem.sizes.steps * problem.sizes.rows; ++at) {
+    Numbers x(I), of_x(GH);
+    for (Index k = 0; k < I; ++k) x[k] = problem.input[at * I + k];
+    if (problem.alive(at / problem.sizes.rows, at % problem.sizes.rows))
+      of_x = product(problem.weight_ih, x);
+    if (problem.has(layer_norm)) of_x = layer_normalized(of_x, problem.layer().norm_epsilon);
+    for (Index i = 0; i < GH; ++i) {
+      double value = of_x[i].value;
+      if (problem.has(layer_norm)) value *= problem.norm_ih[i];
+      if (!problem.has(no_bias)) value += problem.bias_ih[i] + double(problem.bias_hh[i]);
+      result.push_back(Number::leaf(value));
+    }
+  }
+  return result;
+}
+
 Number zoneout(Number old, Number fresh, const bool* mask, double rate, Index at) {
   if (mask != nullptr) return mask[at] ? old : fresh;
   return rate == 0 ? fresh : rate * old + (1 - rate) * fresh;
@@ -39,7 +60,7 @@ Number zoneout(Number old, Number fresh, const bool* mask, double rate, Index at
 
 template <typename T>
 Reference::Reference(const Problem<T>& problem)
-    : gates_x(leaves(problem.gates_x)),
+    : gates_x(input_part(problem)),
       h_0(leaves(problem.h_0)),
       c_0(leaves(problem.c_0)),
       reset_h(leaves(problem.reset_h)),

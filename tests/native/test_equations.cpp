@@ -46,7 +46,7 @@ void check_forward(const Problem<T>& problem, const Reference& reference, const 
 template <typename T>
 void check_backward(const Problem<T>& problem, const Reference& reference,
                     const Outputs<T>& outputs, Given given) {
-  Array<T> recurrent(problem.gates_x.size());
+  Array<T> recurrent(outputs.gates.size());
   const Index width = problem.gates_width();
   for (Index i = 0; i < recurrent.size(); ++i)
     if (problem.alive(i / width / problem.sizes.rows, i / width % problem.sizes.rows))

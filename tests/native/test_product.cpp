@@ -13,12 +13,12 @@ namespace {
 
 struct Case {
   Index rows, depth, columns;
-  bool a_is_transposed, b_is_transposed, has_bias;
+  bool a_is_transposed, b_is_transposed, accumulates;
 
   std::string text() const {
     return "product " + std::to_string(rows) + "x" + std::to_string(depth) + "x" +
            std::to_string(columns) + (a_is_transposed ? " transposed" : "") +
-           (b_is_transposed ? " by transposed" : "") + (has_bias ? " + bias" : "") + " ";
+           (b_is_transposed ? " by transposed" : "") + (accumulates ? " onto the last" : "") + " ";
   }
 };
 
@@ -48,24 +48,28 @@ void check_case(const Case& sizes, const std::vector<int>& teams, double toleran
   constexpr Index apart = 3;
   Matrix<T> a(sizes.rows, sizes.depth, sizes.a_is_transposed, apart);
   Matrix<T> b(sizes.depth, sizes.columns, sizes.b_is_transposed, apart);
-  Array<T> bias(sizes.columns);
   a.fill(sizes.rows, sizes.depth, 1);
   b.fill(sizes.depth, sizes.columns, 2);
-  for (Index column = 0; column < sizes.columns; ++column)
-    bias[column] = static_cast<T>(number_at(3, column));
+  const auto start = [](Index i) { return static_cast<T>(number_at(3, i)); };
 
-  std::vector<double> expected;
+  std::vector<double> expected, expected_sums;
   for (Index row = 0; row < sizes.rows; ++row)
     for (Index column = 0; column < sizes.columns; ++column) {
-      double sum = sizes.has_bias ? bias[column] : 0;
+      double sum = sizes.accumulates ? start(row * sizes.columns + column) : 0;
       for (Index k = 0; k < sizes.depth; ++k)
         sum += static_cast<double>(a.at(row, k)) * static_cast<double>(b.at(k, column));
       expected.push_back(sum);
     }
 
-  Array<T> first;
+  for (Index row = 0; row < sizes.rows; ++row) {
+    expected_sums.push_back(0);
+    for (Index k = 0; k < sizes.depth; ++k) expected_sums.back() += a.at(row, k);
+  }
+
+  Array<T> first, first_sums;
   for (const int threads : teams) {
-    Matrix<T> out(sizes.rows, sizes.columns, false, apart);
+    Array<T> out(sizes.rows * sizes.columns), sums(sizes.rows);
+    for (Index i = 0; i < out.size() && sizes.accumulates; ++i) out[i] = start(i);
     ProductCall<T> call{};
     call.rows = sizes.rows;
     call.depth = sizes.depth;
@@ -76,17 +80,16 @@ void check_case(const Case& sizes, const std::vector<int>& teams, double toleran
     call.b = b.data.get();
     call.b_depth_stride = b.row_stride;
     call.b_column_stride = b.column_stride;
-    call.bias = sizes.has_bias ? bias.get() : nullptr;
-    call.out = out.data.get();
-    call.out_stride = out.row_stride;
+    call.accumulate = sizes.accumulates;
+    call.out = out.get();
+    call.row_sums = sums.get();
     check(run_product(call, threads), sizes.text() + "has no memory");
-    for (Index row = 0; row < sizes.rows && sizes.columns > 0; ++row)
-      check_close(&out.at(row, 0), expected.data() + row * sizes.columns, sizes.columns, tolerance,
-                  sizes.text());
-    // The gaps between the rows are compared too: nobody may write there.
-    if (threads == teams.front()) first = out.data;
-    check_same_bits(out.data.get(), first.get(), first.bytes(),
-                    sizes.text() + "by " + std::to_string(threads) + " threads");
+    check_close(out.get(), expected.data(), out.size(), tolerance, sizes.text());
+    check_close(sums.get(), expected_sums.data(), sums.size(), tolerance, sizes.text() + "sums");
+    if (threads == teams.front()) first = out, first_sums = sums;
+    const std::string text = sizes.text() + "by " + std::to_string(threads) + " threads";
+    check_same_bits(out.get(), first.get(), first.bytes(), text);
+    check_same_bits(sums.get(), first_sums.get(), first_sums.bytes(), text + ", sums");
   }
 }
 
