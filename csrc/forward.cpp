@@ -110,11 +110,11 @@ class Forward : private ForwardCells<S, G, plain> {
     for (Index panel = own.first; panel < own.last; ++panel)
       for_each_tile(count, tile_rows, [&](Index first, Index rows) {
         const Place<S>* const places = work_.places + first;
-        Rows<S> from;
-        for (Index row = 0; row < rows; ++row) from.from[row] = places[row].x;
+        Term<S> term = input_.term(panel);
+        for (Index row = 0; row < rows; ++row) term.rows.from[row] = places[row].x;
         Vec<T> sums[tile_rows * G];
         start_sums(panel, static_cast<int>(rows), sums);
-        input_.multiply_packed(panel, static_cast<int>(rows), from, sums);
+        multiply<S, G>(static_cast<int>(rows), &term, 1, sums);
         store_sums(panel, static_cast<int>(rows), sums,
                    [&](int row) { return places[row].gates_x; });
       });
@@ -168,13 +168,15 @@ class Forward : private ForwardCells<S, G, plain> {
     const Index t = layer_.time_of(step);
     if (call_.save_every > 1) keep_cells(t);
     const Index count = find_starts(t, step);
-    const bool backwards = step % 2 == 1;
     const Range own = share_.panels(unit_panels());
-    for (Index i = 0; i < own.size(); ++i) {
+    const Index at_once = panels_at_once(count);
+    for (Index done = 0; done < own.size(); done += at_once) {
       // To and fro: what was read last is still in the cache.
-      const Index panel = backwards ? own.last - 1 - i : own.first + i;
+      const Index last = done + at_once < own.size() ? done + at_once : own.size();
+      const Range panels = step % 2 == 1 ? Range{own.last - last, own.last - done}
+                                         : Range{own.first + done, own.first + last};
       for_each_tile(count, tile_rows, [&](Index first, Index rows) {
-        multiply_units(t, panel, work_.starts + first, static_cast<int>(rows), count - first, step);
+        run_tile(t, panels, work_.starts + first, static_cast<int>(rows), count - first, step);
       });
     }
     if (has(layer_.norm_hh)) {
@@ -234,17 +236,42 @@ class Forward : private ForwardCells<S, G, plain> {
     if (call_.save_every == 1) fill(call_.cells + at * H, H);
   }
 
-  // One tile: `rows` of the `left` rows from `starts` on.
-  void multiply_units(Index t, Index panel, const Start<S>* starts, int rows, Index left,
-                      Index step) {
+  // A tile of few rows is filled up with more than one panel: their chains run side by side.
+  static Index panels_at_once(Index rows) {
+    return rows > 0 && 2 * rows <= tile_rows ? tile_rows / rows : 1;
+  }
+
+  // One tile: `rows` of the `left` rows from `starts` on, of all gates of some panels' units.
+  void run_tile(Index t, Range panels, const Start<S>* starts, int rows, Index left, Index step) {
+    typename Cells::Piece pieces[tile_rows];
+    Vec<T> sums[tile_rows * G];
+    int count = 0;
+    for (Index panel = panels.first; panel < panels.last; ++panel) {
+      Vec<T>* const of_panel = sums + count * G;
+      add_up(t, panel, starts, rows, left, of_panel);
+      if (has(layer_.norm_hh)) {
+        store_sums(panel, rows, of_panel,
+                   [&](int row) { return work_.product + starts[row].row * G * layer_.hidden; });
+      } else {
+        for (int row = 0; row < rows; ++row)
+          pieces[count++] = {starts + row, panel * width, units_of(panel)};
+      }
+    }
+    this->apply_tile(t, pieces, count, sums, step);
+  }
+
+  // W x + b + R h of one panel; with layer norm R h alone.
+  void add_up(Index t, Index panel, const Start<S>* starts, int rows, Index left,
+              Vec<T>* sums) const {
     const Index unit = panel * width, H = layer_.hidden;
     const int n = units_of(panel);
-    Rows<S> from;
-    Vec<T> sums[tile_rows * G];
+    Term<S> terms[2] = {input_.term(panel), recurrent_.term(panel)};
+    for (int row = 0; row < rows; ++row) {
+      terms[0].rows.from[row] = input_of(t, starts[row].row);
+      terms[1].rows.from[row] = starts[row].recurrent;
+    }
     if (plan_.fused) {
-      for (int row = 0; row < rows; ++row) from.from[row] = input_of(t, starts[row].row);
       start_sums(panel, rows, sums);
-      multiply_panel(input_, panel, rows, from, sums);
     } else if (has(layer_.norm_hh)) {
       for (int i = 0; i < rows * G; ++i) sums[i] = Vec<T>(T(0));
     } else {
@@ -255,20 +282,13 @@ class Forward : private ForwardCells<S, G, plain> {
         for (int gate = 0; gate < G; ++gate)
           prefetch(gates_x_of(t, starts[row].row) + gate * H + unit);
     }
-    for (int row = 0; row < rows; ++row) from.from[row] = starts[row].recurrent;
-    multiply_panel(recurrent_, panel, rows, from, sums);
-    if (has(layer_.norm_hh)) {
-      store_sums(panel, rows, sums,
-                 [&](int row) { return work_.product + starts[row].row * G * H; });
+    if (plan_.lazy) {
+      input_.multiply_unpacked(panel, rows, terms[0].rows, sums);
+      recurrent_.multiply_unpacked(panel, rows, terms[1].rows, sums);
     } else {
-      this->apply_tile(t, starts, rows, unit, n, sums, step);
+      const int first = plan_.fused ? 0 : 1;
+      multiply<S, G>(rows, terms + first, 2 - first, sums);
     }
-  }
-
-  void multiply_panel(const UnitPanels<S, G>& panels, Index panel, int rows, const Rows<S>& from,
-                      Vec<T>* sums) const {
-    if (plan_.lazy) return panels.multiply_unpacked(panel, rows, from, sums);
-    panels.multiply_packed(panel, rows, from, sums);
   }
 
   void project(Index t, Index count, Index step) {

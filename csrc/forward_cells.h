@@ -27,16 +27,22 @@ class ForwardCells {
     std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(T));
   }
 
-  // The gates of a tile's rows from the sums that go into their non-linearities. Two loops: what is
-  // in flight at once is then many rows' gates, or many rows' tanh(c'), and not one row's long
-  // chain from one to the other.
-  void apply_tile(Index t, const Start<S>* starts, int rows, Index unit, int n, const Vec<T>* z,
-                  Index step) {
+  // A vector of units of one row.
+  struct Piece {
+    const Start<S>* start;
+    Index unit;
+    int n;
+  };
+
+  // The gates of a tile from the sums that go into their non-linearities. Two loops: what is in
+  // flight at once is then many pieces' gates, or many pieces' tanh(c'), and not one's long chain
+  // from one to the other.
+  void apply_tile(Index t, const Piece* pieces, int count, const Vec<T>* z, Index step) {
     Cell cells[tile_rows];
-    for (int row = 0; row < rows; ++row)
-      cells[row] = apply_gates(t, starts[row], unit, n, z + row * G);
-    for (int row = 0; row < rows; ++row)
-      emit(t, starts[row], unit, n, cells[row].o * tanh(cells[row].c), step);
+    for (int i = 0; i < count; ++i)
+      cells[i] = apply_gates(t, *pieces[i].start, pieces[i].unit, pieces[i].n, z + i * G);
+    for (int i = 0; i < count; ++i)
+      emit(t, *pieces[i].start, pieces[i].unit, pieces[i].n, cells[i].o * tanh(cells[i].c), step);
   }
 
   // All of one row, from R h to o ⊙ tanh(LN(c')). The product's memory is used again for c' and o.

@@ -29,7 +29,7 @@ inline Plan plan_of(const ForwardCall<S>& call, int members) {
   const Index rows = share.rows.size();
   const Index weights = width * (layer.recurrent + call.features) * number;
   const Index own_weights = share.by_rows ? weights : weights / members;
-  const bool at_hand = width * call.features * number <= level1_part ||
+  const bool at_hand = (rows > 1 && width * call.features * number <= level1_part) ||
                        (rows >= 2 * tile_rows && own_weights <= at_hand_bytes);
   const bool one_step = layer.steps == 1, normalizes = layer.norm_hh != nullptr;
   Index at_once = stretch_bytes / number / (call.features > 0 ? call.features : 1);

@@ -137,23 +137,33 @@ struct Rows {
   Index step = group_of<S>;
 };
 
-// sums[row][vector] += rows[row] · panel. `sums` is (R, N) vectors.
+// A panel of this depth, and the rows to multiply by it.
+template <typename S>
+struct Term {
+  Rows<S> rows;
+  const S* panel;
+  Index depth;
+};
+
+// sums[row][vector] += Σ rows[row] · panel over the terms. `sums` is (R, N) vectors.
 template <typename T, int R, int N>
 struct Multiply {
-  static void run(const Rows<T>& rows, const T* panel, Index depth, Vec<T>* sums) {
+  static void run(const Term<T>* terms, int count, Vec<T>* sums) {
     constexpr int width = Vec<T>::width;
     Vec<T> acc[R][N];
-    const T* from[R];
-    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) {
-      from[r] = rows.from[r];
-      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) acc[r][n] = sums[r * N + n];
-    }
-    const Index step = rows.step, end = depth * step;
-    for (Index k = 0; k < end; k += step, panel += N * width) {
-      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
-        const Vec<T> column = Vec<T>::load(panel + n * width);
-        FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
-            fma(Vec<T>(from[r][k]), column, acc[r][n]);
+    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) FASTLSTM_UNROLL for (int n = 0; n < N; ++n)
+        acc[r][n] = sums[r * N + n];
+    for (const Term<T>* term = terms; term < terms + count; ++term) {
+      const T* from[R];
+      FASTLSTM_UNROLL for (int r = 0; r < R; ++r) from[r] = term->rows.from[r];
+      const T* panel = term->panel;
+      const Index step = term->rows.step, end = term->depth * step;
+      for (Index k = 0; k < end; k += step, panel += N * width) {
+        FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
+          const Vec<T> column = Vec<T>::load(panel + n * width);
+          FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
+              fma(Vec<T>(from[r][k]), column, acc[r][n]);
+        }
       }
     }
     FASTLSTM_UNROLL for (int r = 0; r < R; ++r) FASTLSTM_UNROLL for (int n = 0; n < N; ++n)
@@ -164,24 +174,24 @@ struct Multiply {
 #if defined(FASTLSTM_BF16)
 template <int R, int N>
 struct Multiply<bfloat16, R, N> {
-  static void run(const Rows<bfloat16>& rows, const bfloat16* panel, Index depth,
-                  Vec<float>* sums) {
+  static void run(const Term<bfloat16>* terms, int count, Vec<float>* sums) {
     constexpr int width = Vec<float>::width;
     Vec<float> acc[R][N];
-    const bfloat16* from[R];
-    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) {
-      from[r] = rows.from[r];
-      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) acc[r][n] = sums[r * N + n];
-    }
-    const Index step = rows.step, end = depth / 2 * step;
-    for (Index k = 0; k < end; k += step, panel += 2 * N * width) {
-      FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
-        const Pairs column = load_pairs(panel + 2 * n * width);
-        FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
-            dot_pairs(broadcast_pair(from[r] + k), column, acc[r][n]);
+    FASTLSTM_UNROLL for (int r = 0; r < R; ++r) FASTLSTM_UNROLL for (int n = 0; n < N; ++n)
+        acc[r][n] = sums[r * N + n];
+    for (const Term<bfloat16>* term = terms; term < terms + count; ++term) {
+      const bfloat16* from[R];
+      FASTLSTM_UNROLL for (int r = 0; r < R; ++r) from[r] = term->rows.from[r];
+      const bfloat16* panel = term->panel;
+      const Index step = term->rows.step, end = term->depth / 2 * step;
+      for (Index k = 0; k < end; k += step, panel += 2 * N * width) {
+        FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
+          const Pairs column = load_pairs(panel + 2 * n * width);
+          FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
+              dot_pairs(broadcast_pair(from[r] + k), column, acc[r][n]);
+        }
       }
-    }
-    if (depth % 2 == 1) {
+      if (term->depth % 2 == 0) continue;
       FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
         const Pairs column = load_pairs(panel + 2 * n * width);
         FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
@@ -195,34 +205,31 @@ struct Multiply<bfloat16, R, N> {
 #endif
 
 template <typename S, int N, int... R>
-inline void multiply_rows(int count, const Rows<S>& rows, const S* panel, Index depth,
-                          Vec<Sum<S>>* sums, std::integer_sequence<int, R...>) {
-  using Kernel = void (*)(const Rows<S>&, const S*, Index, Vec<Sum<S>>*);
+inline void multiply_rows(int rows, const Term<S>* terms, int count, Vec<Sum<S>>* sums,
+                          std::integer_sequence<int, R...>) {
+  using Kernel = void (*)(const Term<S>*, int, Vec<Sum<S>>*);
   static constexpr Kernel kernels[] = {&Multiply<S, R + 1, N>::run...};
-  kernels[count - 1](rows, panel, depth, sums);
+  kernels[rows - 1](terms, count, sums);
 }
 
-// The same for `count` rows, at most `tile_rows`.
+// The same for `rows` rows, at most `tile_rows`.
 template <typename S, int N>
-inline void multiply(int count, const Rows<S>& rows, const S* panel, Index depth,
-                     Vec<Sum<S>>* sums) {
-  multiply_rows<S, N>(count, rows, panel, depth, sums,
-                      std::make_integer_sequence<int, tile_rows>());
+inline void multiply(int rows, const Term<S>* terms, int count, Vec<Sum<S>>* sums) {
+  multiply_rows<S, N>(rows, terms, count, sums, std::make_integer_sequence<int, tile_rows>());
 }
 
-// The same for a panel of `vectors` vectors.
+// The same for one panel of `vectors` vectors.
 template <typename S>
-inline void multiply(int vectors, int count, const Rows<S>& rows, const S* panel, Index depth,
-                     Vec<Sum<S>>* sums) {
+inline void multiply(int vectors, int rows, const Term<S>& term, Vec<Sum<S>>* sums) {
   switch (vectors) {
     case 1:
-      return multiply<S, 1>(count, rows, panel, depth, sums);
+      return multiply<S, 1>(rows, &term, 1, sums);
     case 2:
-      return multiply<S, 2>(count, rows, panel, depth, sums);
+      return multiply<S, 2>(rows, &term, 1, sums);
     case 3:
-      return multiply<S, 3>(count, rows, panel, depth, sums);
+      return multiply<S, 3>(rows, &term, 1, sums);
     default:
-      return multiply<S, 4>(count, rows, panel, depth, sums);
+      return multiply<S, 4>(rows, &term, 1, sums);
   }
 }
 

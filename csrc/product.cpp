@@ -191,8 +191,8 @@ class Product {
         prefetch(out + row * call_.columns + vector * width);
     Vec<T> sums[tile_rows * panel_vectors];
     for (Vec<T>& one : sums) one = Vec<T>(T(0));
-    multiply(static_cast<int>(vectors), static_cast<int>(rows), factors,
-             panels + range.first * padded_depth<S>(depth), depth, sums);
+    multiply(static_cast<int>(vectors), static_cast<int>(rows),
+             Term<S>{factors, panels + range.first * padded_depth<S>(depth), depth}, sums);
     for (Index row = 0; row < rows; ++row)
       for_each_vector<T>(0, range.size(), [&](Index column, int n) {
         T* const to = out + row * call_.columns + column;

@@ -102,12 +102,11 @@ inline void multiply_by_panel(Index rows, const S* panels, Index depth, Index co
   const Range range = columns_of_panel<S>(panel, columns);
   const int vectors = static_cast<int>(divide_up(range.size(), width));
   for_each_tile(rows, tile_rows, [&](Index first, Index count) {
-    Rows<S> factors;
-    for (Index row = 0; row < count; ++row) factors.from[row] = from(first + row);
+    Term<S> term{{}, panels + range.first * padded_depth<S>(depth), depth};
+    for (Index row = 0; row < count; ++row) term.rows.from[row] = from(first + row);
     Vec<Sum<S>> sums[tile_rows * panel_vectors];
     for (Vec<Sum<S>>& one : sums) one = Vec<Sum<S>>(Sum<S>(0));
-    multiply(vectors, static_cast<int>(count), factors,
-             panels + range.first * padded_depth<S>(depth), depth, sums);
+    multiply(vectors, static_cast<int>(count), term, sums);
     for (Index row = 0; row < count; ++row)
       for (int vector = 0; vector < vectors; ++vector) {
         const Index column = range.first + vector * width;

@@ -25,22 +25,19 @@ struct UnitPanels {
 
   void pack(Index panel) const { pack_part(panel, 0, depth, at(panel)); }
 
-  // sums += rows · panel, where the panel is packed.
-  void multiply_packed(Index panel, int rows, const Rows<S>& from, Vec<T>* sums) const {
-    multiply<S, G>(rows, from, at(panel), depth, sums);
-  }
+  // A packed panel, to be multiplied by.
+  Term<S> term(Index panel) const { return {{}, at(panel), depth}; }
 
-  // The same where it is not: a part at a time, which is still in the level-1 cache when it is
-  // multiplied by.
+  // sums += rows · panel, where the panel is not packed: a part at a time, which is still in the
+  // level-1 cache when it is multiplied by.
   void multiply_unpacked(Index panel, int rows, const Rows<S>& from, Vec<T>* sums) const {
     constexpr Index part = 128 / sizeof(S);
     S packed_part[part * G * width];
-    Rows<S> at_part = from;
     for (Index k = 0; k < depth; k += part) {
-      const Index count = depth - k < part ? depth - k : part;
-      for (int row = 0; row < rows; ++row) at_part.from[row] = from.from[row] + k;
-      pack_part(panel, k, count, packed_part);
-      multiply<S, G>(rows, at_part, packed_part, count, sums);
+      Term<S> term{from, packed_part, depth - k < part ? depth - k : part};
+      for (int row = 0; row < rows; ++row) term.rows.from[row] += k;
+      pack_part(panel, k, term.depth, packed_part);
+      multiply<S, G>(rows, &term, 1, sums);
     }
   }
 
