@@ -1,15 +1,18 @@
-// Arrays as they come from Python, checked before a pointer is taken from them.
+// Arrays as they come from Python, checked before a pointer is taken from them, and the kernels run
+// on them.
 #pragma once
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "calls.h"
+#include "dispatch.h"
 
 namespace fastlstm {
 
@@ -97,6 +100,37 @@ T* needed_if(bool on, const char* name, const std::optional<Array>& array, const
   if (on) return needed<T>(name, array, shape);
   if (array) refuse(name, "is given and not used");
   return nullptr;
+}
+
+inline int checked_threads(int threads) {
+  if (threads < 1 || threads > 1024)
+    throw nanobind::value_error("engine: threads must be between 1 and 1024");
+  return threads;
+}
+
+// Runs `work` for the scalar type of `array`, without the interpreter's lock, which it takes from
+// `prepare`'s result: the call, every pointer of which has been checked.
+template <bool takes_bfloat16 = true, typename Array, typename Prepare>
+void run_for_dtype(const char* name, const std::optional<Array>& array, const Prepare& prepare) {
+  if (!array) refuse(name, "is missing");
+  const auto run = [&](auto zero) {
+    const auto work = prepare(zero);
+    bool enough_memory;
+    {
+      const nanobind::gil_scoped_release released;
+      enough_memory = work();
+    }
+    if (!enough_memory) throw std::bad_alloc();
+  };
+  if (array->dtype() == dtype_of<float>()) return run(0.0f);
+  if (array->dtype() == dtype_of<double>()) return run(0.0);
+  if constexpr (takes_bfloat16) {
+    if (array->dtype() == dtype_of<bfloat16>() && target().avx512_bf16) return run(bfloat16{});
+  }
+  throw nanobind::type_error((std::string("engine: ") + name +
+                              " must be of dtype float32 or float64, or bfloat16 where the "
+                              "CPU multiplies it")
+                                 .c_str());
 }
 
 }  // namespace fastlstm

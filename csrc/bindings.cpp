@@ -6,7 +6,8 @@ namespace nb = nanobind;
 
 namespace fastlstm {
 void bind_kernels(nb::module_& module);
-}
+void bind_totals(nb::module_& module);
+}  // namespace fastlstm
 
 NB_MODULE(_engine, module) {
   // Asked for here so that a bad FASTLSTM_ISA fails at import and not in the middle of a run.
@@ -44,4 +45,5 @@ NB_MODULE(_engine, module) {
       "Further instructions that the kernels may use under the instruction set in use.");
 
   fastlstm::bind_kernels(module);
+  fastlstm::bind_totals(module);
 }

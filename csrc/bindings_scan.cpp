@@ -3,7 +3,6 @@
 #include <nanobind/stl/string.h>
 
 #include "arrays.h"
-#include "dispatch.h"
 #include "engine.h"
 
 namespace nb = nanobind;
@@ -71,37 +70,6 @@ Layer<S> layer_of(const Sizes& n, const LayerArrays& a) {
   if (std::is_same_v<S, bfloat16> && !layer.is_plain())
     refuse("layer", "must be a plain one, without switches, to run in bfloat16");
   return layer;
-}
-
-int checked_threads(int threads) {
-  if (threads < 1 || threads > 1024)
-    throw nb::value_error("engine: threads must be between 1 and 1024");
-  return threads;
-}
-
-// Runs `work` for the scalar type of `array`, without the interpreter's lock, which it takes from
-// `prepare`'s result: the call, every pointer of which has been checked.
-template <bool takes_bfloat16 = true, typename Array, typename Prepare>
-void run_for_dtype(const char* name, const std::optional<Array>& array, const Prepare& prepare) {
-  if (!array) refuse(name, "is missing");
-  const auto run = [&](auto zero) {
-    const auto work = prepare(zero);
-    bool enough_memory;
-    {
-      const nb::gil_scoped_release released;
-      enough_memory = work();
-    }
-    if (!enough_memory) throw std::bad_alloc();
-  };
-  if (array->dtype() == dtype_of<float>()) return run(0.0f);
-  if (array->dtype() == dtype_of<double>()) return run(0.0);
-  if constexpr (takes_bfloat16) {
-    if (array->dtype() == dtype_of<bfloat16>() && target().avx512_bf16) return run(bfloat16{});
-  }
-  throw nb::type_error((std::string("engine: ") + name +
-                        " must be of dtype float32 or float64, or bfloat16 where the "
-                        "CPU multiplies it")
-                           .c_str());
 }
 
 void forward(const LayerArrays& arrays, const In& input, const In& weight_ih, const In& bias_ih,

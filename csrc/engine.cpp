@@ -50,6 +50,15 @@ const Activations<T>& activations() {
   }
 }
 
+template <typename T>
+const Totals<T>& totals() {
+  switch (target().isa) {
+    FASTLSTM_CASES_OF_ISAS(totals)
+    default:
+      return scalar::totals<T>;
+  }
+}
+
 // Asks for large pages where the memory of a large result has not been touched yet: the first touch
 // of small ones costs as much as the whole product that is stored there takes otherwise.
 template <typename T>
@@ -89,6 +98,13 @@ int threads_for(const Layer<T>& layer, int threads) {
   return worth_it ? threads : 1;
 }
 
+// A number that comes from memory takes as long as some ten multiply-adds of a product.
+int threads_for_sums(Index rows, Index columns, int threads) {
+  constexpr double of_number = 10;
+  const double work = of_number * static_cast<double>(rows) * static_cast<double>(columns);
+  return work >= worth_waking ? threads : 1;
+}
+
 template <typename T, typename Call>
 bool run(const Call& call, int threads, Index (*scratch_of)(const Call&, int),
          void (*kernel)(const Call&, T*, const Member&)) {
@@ -112,7 +128,9 @@ bool run_forward(const ForwardCall<T>& call, int threads) {
 
 template <typename T>
 bool run_backward(const BackwardCall<T>& call, int threads) {
-  expect_large_pages(call.d_z, call.layer.steps * call.layer.rows * call.layer.gates_width());
+  const Index gates = call.layer.steps * call.layer.rows * call.layer.gates_width();
+  expect_large_pages(call.d_z, gates);
+  expect_large_pages(call.d_recurrent, gates);
   return run<T>(call, threads_for(call.layer, threads), kernels<T>().backward_scratch,
                 kernels<T>().backward);
 }
@@ -125,6 +143,23 @@ bool run_product(const ProductCall<T>& call, int threads) {
   return run<T>(call, work >= worth_waking ? threads : 1, kernels<T>().product_scratch,
                 kernels<T>().product);
 }
+
+template <typename T>
+bool run_column_dots(const ColumnDotsCall<T>& call, int threads) {
+  return run<T>(call, threads_for_sums(call.rows, call.columns, threads),
+                totals<T>().column_dots_scratch, totals<T>().column_dots);
+}
+
+template <typename T>
+bool run_norm_totals(const NormTotalsCall<T>& call, int threads) {
+  return run<T>(call, threads_for_sums(call.rows, call.columns, threads),
+                totals<T>().norm_totals_scratch, totals<T>().norm_totals);
+}
+
+template bool run_column_dots(const ColumnDotsCall<float>&, int);
+template bool run_column_dots(const ColumnDotsCall<double>&, int);
+template bool run_norm_totals(const NormTotalsCall<float>&, int);
+template bool run_norm_totals(const NormTotalsCall<double>&, int);
 
 template <typename T>
 void run_sigmoid(const T* from, T* to, Index count) {

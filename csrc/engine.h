@@ -2,6 +2,7 @@
 #pragma once
 
 #include "calls.h"
+#include "totals.h"
 
 namespace fastlstm {
 
@@ -13,6 +14,10 @@ template <typename T>
 bool run_backward(const BackwardCall<T>& call, int threads);
 template <typename T>
 bool run_product(const ProductCall<T>& call, int threads);
+template <typename T>
+bool run_column_dots(const ColumnDotsCall<T>& call, int threads);
+template <typename T>
+bool run_norm_totals(const NormTotalsCall<T>& call, int threads);
 
 template <typename T>
 void run_sigmoid(const T* from, T* to, Index count);

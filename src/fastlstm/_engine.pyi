@@ -96,5 +96,19 @@ def product(a: Any, b: Any, out: Any, accumulate: bool, row_sums: Any, threads: 
     `a` and `b` may have any strides.
     """
 
+def column_dots(a: Any, b: Any, out: Any, accumulate: bool, threads: int) -> None:
+    """Write the sums over the rows of a ⊙ b to `out`, or add them.
+
+    The rows of `a` and `b` may be any distance apart.
+    """
+
+def norm_totals(
+    d: Any, x: Any, gain: Any, epsilon: float, d_gain: Any, d_bias: Any, d_x: Any, threads: int
+) -> None:
+    """Write the gradients of a layer norm's gain, bias and x from that of what it returns.
+
+    `gain` and `d_x` are given together or not at all; `d_x` may be `x` itself.
+    """
+
 def activation(name: str, source: Any, target: Any) -> None:
     """The engine's `sigmoid` or `tanh`, for tests."""
