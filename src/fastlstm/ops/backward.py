@@ -74,13 +74,12 @@ def _backward_through(
     Each parameter's has a leading dimension: one for each of the ``groups`` of rows. Products over
     all steps are left out where nobody needs them.
     """
-    forward = Forward(arguments, saved)
+    forward = Forward(arguments, saved, kernels.product)
     contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
-    product = kernels.product
-    gradients = parameter_gradients(arguments, forward, contributions, needed, groups, product)
-    gradients.update(
-        input_gradients(arguments, contributions.d_z, forward.live, needed, groups, product)
-    )
+    gradients = parameter_gradients(arguments, forward, contributions, needed, groups, kernels)
+    d_z, live = contributions.d_z, forward.live
+    del forward, contributions  # so that what follows takes their memory
+    gradients.update(input_gradients(arguments, d_z, live, needed, groups, kernels))
     names = ("h_0", "c_0", "reset_h", "reset_c")
     gradients.update(
         (name, d)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastlstm import _engine
-from fastlstm.ops import backward, equations
+from fastlstm.ops import backward, equations, sums
 from fastlstm.ops.arguments import (
     BackwardCall,
     Cotangents,
@@ -21,6 +21,7 @@ from fastlstm.ops.arguments import (
     working_dtype,
 )
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
+from fastlstm.ops.sums import NormTotals
 
 _strided = torch._C._to_dlpack  # for the parts of the engine that take any strides
 _HAS_BFLOAT16 = _engine.features()["avx512_bf16"]
@@ -167,7 +168,7 @@ def _loop(
 def _product(
     a: Tensor, b: Tensor, add_to: Tensor | None = None, row_sums: Tensor | None = None
 ) -> Tensor:
-    """See ``gradients.Product``."""
+    """See ``sums.Product``."""
     result = add_to
     if result is None:
         result = a.new_empty(a.shape[0], a.shape[1], b.shape[2], dtype=working_dtype(a.dtype))
@@ -183,7 +184,42 @@ def _product(
     return result
 
 
-_KERNELS = Kernels(scan, _loop, _product)
+def _column_dots(a: Tensor, b: Tensor, add_to: Tensor | None = None) -> Tensor:
+    """See ``sums.ColumnDots``."""
+    if a.shape[0] != 1:
+        return sums.column_dots(a, b, add_to)
+    result = a.new_empty(1, a.shape[2]) if add_to is None else add_to
+    _engine.column_dots(
+        _strided(a[0]),
+        _strided(b[0]),
+        _array(result[0]),
+        add_to is not None,
+        torch.get_num_threads(),
+    )
+    return result
+
+
+def _norm_totals(d: Tensor, x: Tensor, gain: Tensor | None, epsilon: float) -> NormTotals:
+    """See ``sums.LayerNormTotals``."""
+    if d.shape[0] != 1:
+        return sums.norm_totals(d, x, gain, epsilon)
+    d_gain, d_bias = d.new_empty(1, d.shape[2]), d.new_empty(1, d.shape[2])
+    d, x = d.contiguous(), x.contiguous()
+    d_x = None if gain is None else x
+    _engine.norm_totals(
+        _array(d[0]),
+        _array(x[0]),
+        _array(gain),
+        epsilon,
+        _array(d_gain[0]),
+        _array(d_bias[0]),
+        None if d_x is None else _array(d_x[0]),
+        torch.get_num_threads(),
+    )
+    return NormTotals(d_gain, d_bias, d_x)
+
+
+_KERNELS = Kernels(scan, _loop, _product, _column_dots, _norm_totals)
 
 
 def _layer(arguments: ScanArguments) -> _engine.Layer:

@@ -11,34 +11,17 @@ the parameters are large products and sums over those, after it, in `totals.py`.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from fastlstm.ops import equations
+from fastlstm.ops import equations, sums
 from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
+from fastlstm.ops.sums import ColumnDots, LayerNormTotals, Product, layer_norm_backward
 
 Gradients = dict[str, Tensor]
 """A gradient for each differentiable field that was given."""
-
-
-class Product(Protocol):
-    """A batched product of matrices."""
-
-    def __call__(
-        self,
-        a: Tensor,
-        b: Tensor,
-        add_to: Tensor | None = None,
-        row_sums: Tensor | None = None,
-    ) -> Tensor:
-        """(n, M, K) and (n, K, N) to (n, M, N), or added to what is there.
-
-        The sums (n, M) over the rows of ``a`` are written to ``row_sums``.
-        """
-        ...
 
 
 class Saved(NamedTuple):
@@ -56,8 +39,9 @@ class Forward:
     0 · NaN is not 0.
     """
 
-    def __init__(self, arguments: ScanArguments, saved: Saved) -> None:
+    def __init__(self, arguments: ScanArguments, saved: Saved, product: Product) -> None:
         self._arguments = arguments
+        self._product = product
         self.saved = saved
         self.live = equations.live_steps(arguments)
 
@@ -105,8 +89,10 @@ class Forward:
     @cached_property
     def new_c(self) -> Tensor:
         """C'."""
-        clip = self._arguments.cell_clip
-        return self.unclipped.clamp(-clip, clip) if clip else self.unclipped
+        a = self._arguments
+        if a.zoneout_cell_mask is None and not a.zoneout_cell:
+            return self.saved.cells
+        return self.unclipped.clamp(-a.cell_clip, a.cell_clip) if a.cell_clip else self.unclipped
 
     @cached_property
     def tanh_seen(self) -> Tensor:
@@ -127,7 +113,7 @@ class Forward:
     @cached_property
     def recurrent(self) -> Tensor:
         """``R h``."""
-        return F.linear(self.recurrent_input, self._arguments.weight_hh)
+        return sums.times(self.recurrent_input, self._arguments.weight_hh.t(), self._product)
 
     @property
     def _alive(self) -> Tensor | None:
@@ -180,6 +166,8 @@ class Kernels(NamedTuple):
         [Cotangents, ScanArguments, Saved, Forward], tuple[Contributions, tuple[Tensor, ...]]
     ]
     product: Product
+    column_dots: ColumnDots
+    norm_totals: LayerNormTotals
 
 
 def loop(
@@ -226,16 +214,7 @@ def loop(
     return contributions, (d_h, d_c, d_reset_h, d_reset_c)
 
 
-def product(
-    a: Tensor, b: Tensor, add_to: Tensor | None = None, row_sums: Tensor | None = None
-) -> Tensor:
-    """See ``Product``."""
-    if row_sums is not None:
-        row_sums.copy_(a.sum(dim=-1))
-    return torch.bmm(a, b) if add_to is None else add_to.baddbmm_(a, b)
-
-
-REFERENCE_KERNELS = Kernels(equations.scan, loop, product)
+REFERENCE_KERNELS = Kernels(equations.scan, loop, sums.product, sums.column_dots, sums.norm_totals)
 
 
 def where_alive(alive: Tensor | None, value: Tensor) -> Tensor:
@@ -324,18 +303,3 @@ def _zoneout_backward(d: Tensor, mask: Tensor | None, rate: float, t: int) -> tu
     if mask is not None:
         return torch.where(mask[t], 0.0, d), torch.where(mask[t], d, 0.0)
     return d * (1 - rate), d * rate
-
-
-def layer_norm_backward(d: Tensor, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
-    """The gradient of ``x`` where ``d`` is that of LN(x)."""
-    normalized, inverse_deviation = normalize(x, epsilon)
-    d = d * gain
-    along = (d * normalized).mean(dim=-1, keepdim=True)
-    return inverse_deviation * (d - d.mean(dim=-1, keepdim=True) - normalized * along)
-
-
-def normalize(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """``x`` with mean 0 and variance 1 in its last dimension, and one over its deviation."""
-    centred = x - x.mean(dim=-1, keepdim=True)
-    inverse_deviation = (centred.square().mean(dim=-1, keepdim=True) + epsilon).rsqrt()
-    return centred * inverse_deviation, inverse_deviation
