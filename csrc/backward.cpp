@@ -295,6 +295,9 @@ class Backward {
 
   // All of one row, where layer norm makes each unit depend on the others.
   void through_normalized_cell(Index t, Index row) {
+    // Read last, from far away: no other step came by here.
+    for (Index i = 0; i < G * H_; i += 64 / sizeof(T))
+      prefetch(call_.recurrent + at(t, row) * G * H_ + i);
     const T* const c = cell_before(t, row);
     T* const d_seen = call_.d_seen + at(t, row) * H_;
     T* const d_emitted = work_.d_emitted + row * H_;
@@ -303,32 +306,32 @@ class Backward {
       forward_again(t, row, c, unit, n).new_c.store(work_.new_c + unit, n);
     });
     const Normalizer<T> of_cell = normalizer_of(work_.new_c, H_, layer_.norm_epsilon);
-    const auto tanh_seen = [&](Index unit, int n) {
+    T* const d_o = d_emitted;  // which takes its place
+    for_each_vector<T>(0, H_, [&](Index unit, int n) {
       Vec<T> seen =
           of_cell(Vec<T>::load(work_.new_c + unit, n)) * Vec<T>::load(layer_.norm_cell + unit, n);
       if (layer_.norm_cell_bias != nullptr)
         seen = seen + Vec<T>::load(layer_.norm_cell_bias + unit, n);
-      return tanh(seen);
-    };
-    for_each_vector<T>(0, H_, [&](Index unit, int n) {
+      const Vec<T> tanh_seen = tanh(seen), d = Vec<T>::load(d_emitted + unit, n);
       const Vec<T> o = Vec<T>::load(call_.gates + (at(t, row) * G + G - 1) * H_ + unit, n);
-      d_of_tanh(Vec<T>::load(d_emitted + unit, n) * o, tanh_seen(unit, n)).store(d_seen + unit, n);
+      d_of_tanh(d * o, tanh_seen).store(d_seen + unit, n);
+      (d * tanh_seen).store(d_o + unit, n);
     });
     const ThroughNorm<T> cell_norm =
-        through_norm(d_seen, layer_.norm_cell, work_.new_c, H_, layer_.norm_epsilon);
+        through_norm(d_seen, layer_.norm_cell, work_.new_c, H_, of_cell);
     for_each_vector<T>(0, H_, [&](Index unit, int n) {
       const Now now = forward_again(t, row, c, unit, n);
       const Vec<T> scaled =
           Vec<T>::load(d_seen + unit, n) * Vec<T>::load(layer_.norm_cell + unit, n);
-      through_gates(t, row, unit, n, now, Vec<T>::load(d_emitted + unit, n) * tanh_seen(unit, n),
+      through_gates(t, row, unit, n, now, Vec<T>::load(d_o + unit, n),
                     cell_norm(scaled, now.new_c));
     });
 
     const S* const d_z = call_.d_z + at(t, row) * G * H_;
     const T* const product = call_.recurrent + at(t, row) * G * H_;
     S* const d_recurrent = call_.d_recurrent + at(t, row) * G * H_;
-    const ThroughNorm<T> product_norm =
-        through_norm(d_z, layer_.norm_hh, product, G * H_, layer_.norm_epsilon);
+    const ThroughNorm<T> product_norm = through_norm(
+        d_z, layer_.norm_hh, product, G * H_, normalizer_of(product, G * H_, layer_.norm_epsilon));
     for_each_vector<T>(0, G * H_, [&](Index i, int n) {
       const Vec<T> scaled = Vec<T>::load(d_z + i, n) * Vec<T>::load(layer_.norm_hh + i, n);
       product_norm(scaled, Vec<T>::load(product + i, n)).store(d_recurrent + i, n);

@@ -1,6 +1,7 @@
 // Layer norm (Ba et al. 2016) over contiguous values.
 #pragma once
 
+#include <array>
 #include <cmath>
 
 #include "calls.h"
@@ -25,20 +26,37 @@ struct Normalizer {
   Vec<T> operator()(Vec<T> x) const { return (x - Vec<T>(mean)) * Vec<T>(inverse_deviation); }
 };
 
+// Some sums over `count` values at once: `add(at, lanes, totals)` adds the values from `at` on to
+// one vector for each sum. Four chains for each, as an addition takes four cycles.
+template <typename T, int sums, typename Add>
+inline std::array<T, sums> sums_over(Index count, const Add& add) {
+  constexpr int chains = 4, width = Vec<T>::width;
+  Vec<T> totals[chains][sums];
+  FASTLSTM_UNROLL for (int chain = 0; chain < chains; ++chain)
+      FASTLSTM_UNROLL for (int i = 0; i < sums; ++i) totals[chain][i] = Vec<T>(T(0));
+  Index at = 0;
+  for (; at + chains * width <= count; at += chains * width)
+    FASTLSTM_UNROLL for (int chain = 0; chain < chains; ++chain)
+        add(at + chain * width, width, totals[chain]);
+  for_each_vector<T>(at, count, [&](Index from, int n) { add(from, n, totals[0]); });
+  std::array<T, sums> result;
+  FASTLSTM_UNROLL for (int i = 0; i < sums; ++i) result[i] =
+      sum((totals[0][i] + totals[1][i]) + (totals[2][i] + totals[3][i]));
+  return result;
+}
+
 // Mean and deviation in two passes: the variance is a sum of squares, never a difference.
 template <typename T>
 inline Normalizer<T> normalizer_of(const T* values, Index count, T epsilon) {
-  Vec<T> total(T(0));
-  for_each_vector<T>(0, count,
-                     [&](Index at, int n) { total = total + Vec<T>::load(values + at, n); });
-  const T mean = sum(total) / static_cast<T>(count);
-  Vec<T> squares(T(0));
-  for_each_vector<T>(0, count, [&](Index at, int n) {
+  const auto total = sums_over<T, 1>(
+      count, [&](Index at, int n, Vec<T>* sum) { *sum = *sum + Vec<T>::load(values + at, n); });
+  const T mean = total[0] / static_cast<T>(count);
+  const auto squares = sums_over<T, 1>(count, [&](Index at, int n, Vec<T>* sum) {
     Vec<T> centred = Vec<T>::load(values + at, n) - Vec<T>(mean);
     if (n < Vec<T>::width) centred = first_lanes(centred, n);
-    squares = fma(centred, centred, squares);
+    *sum = fma(centred, centred, *sum);
   });
-  const T variance = sum(squares) / static_cast<T>(count);
+  const T variance = squares[0] / static_cast<T>(count);
   return {mean, T(1) / std::sqrt(variance + epsilon)};
 }
 
@@ -57,15 +75,13 @@ struct ThroughNorm {
 
 template <typename T, typename D, typename Gain>
 inline ThroughNorm<T> through_norm(const D* d, const Gain* gain, const T* x, Index count,
-                                   T epsilon) {
-  const Normalizer<T> normalizer = normalizer_of(x, count, epsilon);
-  Vec<T> total(T(0)), along(T(0));
-  for_each_vector<T>(0, count, [&](Index i, int n) {
+                                   const Normalizer<T>& normalizer) {
+  const auto totals = sums_over<T, 2>(count, [&](Index i, int n, Vec<T>* sums) {
     const Vec<T> scaled = Vec<T>::load(d + i, n) * Vec<T>::load(gain + i, n);
-    total = total + scaled;
-    along = fma(scaled, normalizer(Vec<T>::load(x + i, n)), along);
+    sums[0] = sums[0] + scaled;
+    sums[1] = fma(scaled, normalizer(Vec<T>::load(x + i, n)), sums[1]);
   });
-  return {normalizer, sum(total) / static_cast<T>(count), sum(along) / static_cast<T>(count)};
+  return {normalizer, totals[0] / static_cast<T>(count), totals[1] / static_cast<T>(count)};
 }
 
 }  // namespace FASTLSTM_TARGET
