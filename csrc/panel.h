@@ -82,7 +82,7 @@ inline void pack_columns_of(Factors<bfloat16> from, Index depth, int columns, In
   if (from.column_stride == 1) {
     for (; k + 2 <= depth; k += 2) {
       const bfloat16* const first = from.data + k * from.k_stride;
-      store_pairs(first, first + from.k_stride, columns, to + k / 2 * step);
+      _mm512_storeu_si512(to + k / 2 * step, make_pairs(first, first + from.k_stride, columns));
     }
   } else if (from.k_stride == 1 && columns == width) {
     for (; k + 2 * width <= depth; k += 2 * width)
@@ -97,21 +97,6 @@ inline void pack_columns_of(Factors<bfloat16> from, Index depth, int columns, In
 template <typename S>
 inline void pack_vector(Factors<S> from, Index depth, int columns, int vectors, S* to) {
   pack_columns_of(from, depth, columns, vectors * lanes_of<S> * group_of<S>, to);
-}
-
-// Writes one group of factors of up to a vector of rows side by side; from `rows` on zero.
-template <typename S>
-inline void pack_group(Factors<S> from, int depth, int rows, S* to) {
-  if constexpr (group_of<S> == 1) {
-    if (from.column_stride == 1) return Vec<S>::load(from.data, rows).store(to);
-  }
-#if defined(FASTLSTM_BF16)
-  if constexpr (group_of<S> == 2) {
-    if (from.column_stride == 1 && depth == 2)
-      return store_pairs(from.data, from.data + from.k_stride, rows, to);
-  }
-#endif
-  for (int k = 0; k < group_of<S>; ++k) pack_one(from, k, k < depth ? rows : 0, to + k);
 }
 
 // Packs the columns of one panel out of a matrix of `columns`, all of whose panels follow `to`.
@@ -130,11 +115,10 @@ inline void pack_panel_of(Factors<S> from, Index depth, Index columns, Index pan
   }
 }
 
-// Factors of a tile of rows: successive groups of a row are `step` apart.
+// Where the factors of each row of a tile are.
 template <typename S>
 struct Rows {
   const S* from[tile_rows];
-  Index step = group_of<S>;
 };
 
 // A panel of this depth, and the rows to multiply by it.
@@ -157,8 +141,7 @@ struct Multiply {
       const T* from[R];
       FASTLSTM_UNROLL for (int r = 0; r < R; ++r) from[r] = term->rows.from[r];
       const T* panel = term->panel;
-      const Index step = term->rows.step, end = term->depth * step;
-      for (Index k = 0; k < end; k += step, panel += N * width) {
+      for (Index k = 0; k < term->depth; ++k, panel += N * width) {
         FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
           const Vec<T> column = Vec<T>::load(panel + n * width);
           FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =
@@ -183,8 +166,8 @@ struct Multiply<bfloat16, R, N> {
       const bfloat16* from[R];
       FASTLSTM_UNROLL for (int r = 0; r < R; ++r) from[r] = term->rows.from[r];
       const bfloat16* panel = term->panel;
-      const Index step = term->rows.step, end = term->depth / 2 * step;
-      for (Index k = 0; k < end; k += step, panel += 2 * N * width) {
+      const Index end = term->depth / 2 * 2;
+      for (Index k = 0; k < end; k += 2, panel += 2 * N * width) {
         FASTLSTM_UNROLL for (int n = 0; n < N; ++n) {
           const Pairs column = load_pairs(panel + 2 * n * width);
           FASTLSTM_UNROLL for (int r = 0; r < R; ++r) acc[r][n] =

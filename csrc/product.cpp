@@ -17,6 +17,10 @@ constexpr Index block_depth = 2048 / sizeof(S);
 // A block of rows and one panel of columns fit the level-2 cache together.
 constexpr Index block_rows = 16 * tile_rows;
 
+// Keeps rows that are a power of two apart out of each other's cache sets.
+template <typename S>
+constexpr Index packed_row_stride = block_depth<S> + 64 / sizeof(S);
+
 inline Index at_most(Index value, Index limit) { return value < limit ? value : limit; }
 
 template <typename S>
@@ -75,7 +79,7 @@ class Product {
 
   void lay_out(Arena<S>& arena) {
     const Index block = at_most(call_.depth, block_depth<S>);
-    packed_rows_ = arena.take(packs_rows() ? block_rows / tile_rows * tile_size(block) : 0);
+    packed_rows_ = arena.take(packs_rows() ? block_rows * packed_row_stride<S> : 0);
     packed_columns_ = arena.take(panel_elements<S>(is_deep() ? block : call_.depth, call_.columns));
   }
 
@@ -109,45 +113,41 @@ class Product {
 
   void multiply_rows(Index block, Index first_row, Index rows, const S* panels) {
     const Index depth = depth_of(block);
-    const S* const from =
+    const S* from =
         call_.a + first_row * call_.a_row_stride + block * block_depth<S> * call_.a_depth_stride;
-    if (packs_rows()) pack_rows(from, depth, first_row, rows);
     if (sums_rows_) sum_rows(block, first_row, rows, from);
+    Index stride = call_.a_row_stride;
+    if (packs_rows()) {
+      pack_rows(from, depth, rows);
+      from = packed_rows_;
+      stride = packed_row_stride<S>;
+    }
     for (Index panel = 0; panel < panel_count<S>(columns_.size()); ++panel)
-      for (Index row = 0; row < rows; row += tile_rows)
-        multiply_tile(block, panels, panel, first_row + row, at_most(rows - row, tile_rows),
-                      rows_of_tile(from, row, depth));
-  }
-
-  Rows<S> rows_of_tile(const S* from, Index first, Index depth) const {
-    Rows<S> tile;
-    const S* const packed = packed_rows_ + first / tile_rows * tile_size(depth);
-    if (packs_rows()) tile.step = tile_rows * group_of<S>;
-    for (Index row = 0; row < tile_rows; ++row)
-      tile.from[row] =
-          packs_rows() ? packed + row * group_of<S> : from + (first + row) * call_.a_row_stride;
-    return tile;
-  }
-
-  // A tile of packed rows; each group is written as a whole vector, which the next group's partly
-  // replaces, and the last one's runs over.
-  static Index tile_size(Index depth) {
-    return tile_rows * padded_depth<S>(depth) + width * group_of<S>;
-  }
-
-  // The factors of a tile's rows side by side, for one group of depths after the other. All rows of
-  // a group are read before the next: they are neighbours in memory, and successive depths are not.
-  void pack_rows(const S* from, Index depth, Index first_row, Index rows) const {
-    constexpr Index group = group_of<S>, foreseen = 8;
-    const Index k_stride = call_.a_depth_stride, row_stride = call_.a_row_stride;
-    for (Index k = 0; k < depth; k += group) {
-      for (Index row = 0; row < rows; row += 64 / sizeof(S))
-        prefetch(from + (k + foreseen) * k_stride + row * row_stride);
       for (Index row = 0; row < rows; row += tile_rows) {
-        const Factors<S> tile{from + k * k_stride + row * row_stride, k_stride, row_stride};
-        const Index there = at_most(call_.rows - first_row - row, width);
-        pack_group(tile, static_cast<int>(at_most(depth - k, group)), static_cast<int>(there),
-                   packed_rows_ + row / tile_rows * tile_size(depth) + k * tile_rows);
+        const Index count = at_most(rows - row, tile_rows);
+        Rows<S> factors;
+        for (Index i = 0; i < count; ++i) factors.from[i] = from + (row + i) * stride;
+        multiply_tile(block, panels, panel, first_row + row, count, factors);
+      }
+  }
+
+  // Each row's factors side by side.
+  void pack_rows(const S* from, Index depth, Index rows) {
+    constexpr Index stride = packed_row_stride<S>, square = width * group_of<S>;
+    const Index row_stride = call_.a_row_stride, k_stride = call_.a_depth_stride;
+    for (Index k = 0; k < depth; k += square) {
+      const Index part = at_most(depth - k, square);
+      for (Index row = 0; row < rows; row += width) {
+        const Index count = at_most(rows - row, width);
+        const S* const corner = from + row * row_stride + k * k_stride;
+        S* const to = packed_rows_ + row * stride + k;
+        if (row_stride == 1 && count == width && part == square) {
+          transpose_square(corner, k_stride, to, stride);
+          continue;
+        }
+        for (Index i = 0; i < count; ++i)
+          for (Index j = 0; j < part; ++j)
+            to[i * stride + j] = corner[i * row_stride + j * k_stride];
       }
     }
   }

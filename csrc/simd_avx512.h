@@ -214,14 +214,14 @@ inline Vec<float> dot_pairs(Pairs a, Pairs b, Vec<float> sums) {
   return _mm512_dpbf16_ps(sums.lanes, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
 
-// Writes the first `count` numbers of two arrays in turns; the others are zero.
-inline void store_pairs(const bfloat16* first, const bfloat16* second, int count, bfloat16* to) {
+// The first `count` numbers of two arrays in turns; the others are zero.
+inline Pairs make_pairs(const bfloat16* first, const bfloat16* second, int count) {
   const auto widened = [&](const bfloat16* from) {
     const __m256i halves = count == 16 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))
                                        : _mm256_maskz_loadu_epi16(Vec<float>::first(count), from);
     return _mm512_cvtepu16_epi32(halves);
   };
-  _mm512_storeu_si512(to, _mm512_or_si512(widened(first), _mm512_slli_epi32(widened(second), 16)));
+  return _mm512_or_si512(widened(first), _mm512_slli_epi32(widened(second), 16));
 }
 
 // Writes the rows of 16 × 32 numbers as columns of pairs.
@@ -231,6 +231,18 @@ inline void transpose_pairs(const bfloat16* from, std::ptrdiff_t from_stride, bf
   for (int row = 0; row < 16; ++row)
     rows[row] = _mm512_castsi512_ps(_mm512_loadu_si512(from + row * from_stride));
   store_transposed(rows, reinterpret_cast<float*>(to), to_stride / 2);
+}
+
+// Writes the columns of 32 × 16 numbers as rows; `to` and its stride are even.
+template <>
+inline void transpose_square(const bfloat16* from, std::ptrdiff_t from_stride, bfloat16* to,
+                             std::ptrdiff_t to_stride) {
+  Vec<float> pairs[16];
+  for (int pair = 0; pair < 16; ++pair) {
+    const bfloat16* const first = from + 2 * pair * from_stride;
+    pairs[pair] = _mm512_castsi512_ps(make_pairs(first, first + from_stride, 16));
+  }
+  store_transposed(pairs, reinterpret_cast<float*>(to), to_stride / 2);
 }
 #endif
 
