@@ -78,7 +78,8 @@ def _scan_widened(arguments: ScanArguments) -> ScanOutputs:
     check_arguments(arguments)
     found = _scan(equations.in_working_dtype(arguments))
     dtype = arguments.input.dtype
-    return ScanOutputs(*(value.to(dtype) for value in found[:-1]), found.cells)
+    output, h_n, c_n, gates = (value.to(dtype) for value in found[:-1])
+    return ScanOutputs(output, h_n, c_n, gates, found.cells)
 
 
 def _has_more_than_the_engine_checks(arguments: ScanArguments) -> bool:

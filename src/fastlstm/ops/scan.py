@@ -35,7 +35,6 @@ from fastlstm.ops.arguments import (
 
 _library = torch.library.Library("fastlstm", "DEF")
 _COTANGENTS = ", ".join(f"Tensor? d_{name}" for name in Cotangents._fields)
-_TENSOR_COUNT = len(TENSORS)  # the first fields
 _GRADIENTS = ", ".join(["Tensor"] * len(DIFFERENTIABLE))
 _library.define(
     f"scan({schema_of_arguments()}) "
@@ -55,7 +54,7 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
     if forward_mode_is_active():
         check_arguments(arguments)
         return equations.scan(arguments)
-    if eager.is_plain(arguments[:_TENSOR_COUNT]):
+    if eager.is_plain(getattr(arguments, name) for name in TENSORS):
         return autograd.scan_outside_the_dispatcher(arguments)
     return ScanOutputs(*torch.ops.fastlstm.scan(*arguments))
 
