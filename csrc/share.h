@@ -44,8 +44,8 @@ class Arena {
 };
 
 // The rows and the panels of columns that a member multiplies. Where each member has many rows, or
-// the whole matrix fits its own level-2 cache, it takes its rows through all steps and meets the
-// others never. Else the matrix is the larger thing, and each member keeps a part of it.
+// the matrix is so small that to meet takes longer than to read it, a member takes its rows through
+// all steps and meets the others never. Else each keeps a part of the matrix in its own caches.
 struct Share {
   bool by_rows;
   Range rows;    // to multiply
@@ -60,11 +60,11 @@ struct Share {
 };
 
 inline Share share_of(Index rows, Index matrix_bytes, const Member& member) {
-  constexpr Index level2_bytes = 768 * 1024;
+  constexpr Index small_bytes = 128 * 1024;
   constexpr Index many_rows = 16;
   const Index each = rows / member.count;
   const bool by_rows =
-      member.count == 1 || each >= many_rows || (each >= 1 && matrix_bytes <= level2_bytes);
+      member.count == 1 || each >= many_rows || (each >= 1 && matrix_bytes <= small_bytes);
   const Range chores = part_of(rows, member);
   return {by_rows, by_rows ? chores : Range{0, rows}, chores, member};
 }
