@@ -123,8 +123,10 @@ def test_number_of_threads_changes_no_bit(
 def test_other_rows_of_the_batch_change_no_bit(
     switches: tuple[str, ...], dtype: torch.dtype
 ) -> None:
-    arguments = leaves(switches, rows=11, hidden=37, dtype=dtype, requires_grad=False)
+    arguments = leaves(switches, rows=11, hidden=37, dtype=dtype)
     together = scan(arguments)
+    of_row = [arguments.input, arguments.h_0, arguments.c_0]
+    gradients = torch.autograd.grad(together.output.sin().sum(), of_row)
     for rows in (slice(0, 1), slice(3, 5), slice(4, 11)):
         of_rows = {name: getattr(arguments, name) for name in BATCH_DIMENSION}
         part = arguments._replace(
@@ -139,6 +141,11 @@ def test_other_rows_of_the_batch_change_no_bit(
         assert torch.equal(alone.gates, together.gates[:, rows])
         assert torch.equal(alone.cells, together.cells[:, rows])
         assert torch.equal(alone.h_n, together.h_n[rows])
+        d_input, d_h_0, d_c_0 = torch.autograd.grad(
+            alone.output.sin().sum(), [part.input, part.h_0, part.c_0]
+        )
+        assert torch.equal(d_input, gradients[0][:, rows])
+        assert torch.equal(d_h_0, gradients[1][rows]) and torch.equal(d_c_0, gradients[2][rows])
 
 
 @pytest.mark.parametrize("switches", KINDS, ids="+".join)
