@@ -19,7 +19,9 @@ struct Plan {
 };
 
 // W x on its own is made of many steps' rows at a time, which each panel of W is read for once; but
-// it is stored and loaded again, which takes longer than reading W where W is at hand.
+// it is stored and loaded again, which takes longer than reading W where W is at hand: in the
+// level-1 cache, or with rows enough to read it for. A row alone waits for its own last step all
+// the time, and W x would only stand in its way.
 template <typename S>
 inline Plan plan_of(const ForwardCall<S>& call, int members) {
   constexpr Index level1_part = 16 * 1024, at_hand_bytes = 3072 * 1024, stretch_bytes = 256 * 1024;
