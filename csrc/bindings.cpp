@@ -6,6 +6,7 @@ namespace nb = nanobind;
 
 namespace fastlstm {
 void bind_kernels(nb::module_& module);
+void bind_plain(nb::module_& module);
 void bind_totals(nb::module_& module);
 }  // namespace fastlstm
 
@@ -45,5 +46,6 @@ NB_MODULE(_engine, module) {
       "Further instructions that the kernels may use under the instruction set in use.");
 
   fastlstm::bind_kernels(module);
+  fastlstm::bind_plain(module);
   fastlstm::bind_totals(module);
 }

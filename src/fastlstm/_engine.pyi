@@ -110,5 +110,28 @@ def norm_totals(
     `gain` and `d_x` are given together or not at all; `d_x` may be `x` itself.
     """
 
+def learn_tensor_type(type: type) -> bool:
+    """Have `plain_layers` read and make tensors of this type; whether it can.
+
+    It can where the type has DLPack's table of C functions, `__dlpack_c_exchange_api__`.
+    """
+
+def plain_layers(
+    input: Any,
+    h_0: Any,
+    c_0: Any,
+    tensors: list[Any],
+    biased: bool,
+    has_steps: bool,
+    batch_first: bool,
+    stacked: bool,
+    threads: int,
+) -> tuple[Any, Any] | None:
+    """Run layers without switches, whose weights are `tensors`, in one direction.
+
+    See `ops.plain`. None if anything is not a tensor of the type that was learned, dense and
+    contiguous, of the CPU, of one dtype that the engine knows and of a shape that fits.
+    """
+
 def activation(name: str, source: Any, target: Any) -> None:
     """The engine's `sigmoid` or `tanh`, for tests."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from fastlstm.nn import functional
+from fastlstm.nn import functional, plain
 from fastlstm.nn.exchange import scriptable
 from fastlstm.nn.fx import as_leaf
 from fastlstm.nn.initialization import add_switch_parameters, initialize, switch_shapes
@@ -97,6 +97,17 @@ class LSTMCell(torch.nn.LSTMCell):
             coupled_gates=self.coupled_gates, zoneout=self.zoneout, cell_clip=self.cell_clip
         )
 
+    def _is_plain(self) -> bool:
+        """Whether a call is that of a ``torch.nn.LSTMCell``."""
+        switched_on = (
+            self.peephole
+            or self.layer_norm
+            or self.coupled_gates
+            or self.cell_clip
+            or self.zoneout != (0.0, 0.0)
+        )
+        return type(self).layer_parameters is LSTMCell.layer_parameters and not switched_on
+
     def layer_parameters(self) -> LayerParameters:
         """The parameters as ``fastlstm.lstm_cell`` takes them, read by name at each call."""
         names = ["weight_ih", "weight_hh"]
@@ -121,6 +132,9 @@ class LSTMCell(torch.nn.LSTMCell):
         """
         if isinstance(input, Proxy):
             return as_leaf(self, input, hx)
+        found = plain.run_cell(self, input, hx)
+        if found is not None:
+            return found
         switches = self._switches
         # Only zoneout differs in training: without it the cell does not ask.
         training = any(switches.zoneout) and self.training

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm.nn import functional, inputs
+from fastlstm.nn import functional, inputs, plain
 from fastlstm.nn.dynamo import allow_in_dynamo
 from fastlstm.nn.exchange import scriptable
 from fastlstm.nn.fx import as_leaf
@@ -192,6 +192,21 @@ class LSTM(torch.nn.LSTM):
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
 
+    def _is_plain(self) -> bool:
+        """Whether a call is that of a ``torch.nn.LSTM`` in one direction, with nothing to draw."""
+        changes_a_step = (
+            self.peephole
+            or self.layer_norm
+            or self.coupled_gates
+            or self.proj_size
+            or self.cell_clip
+            or self.zoneout != (0.0, 0.0)
+        )
+        masks = self.dropout or self.recurrent_dropout or self.weight_dropout or self.locked_dropout
+        around_a_layer = self.bidirectional or self.residual or (self.training and masks)
+        as_it_is = type(self).layer_parameters is LSTM.layer_parameters
+        return as_it_is and not (changes_a_step or around_a_layer)
+
     def layer_parameters(self) -> list[LayerParameters]:
         """The parameters of each layer and direction, as ``fastlstm.lstm`` takes them.
 
@@ -244,6 +259,10 @@ class LSTM(torch.nn.LSTM):
         """
         if isinstance(input, Proxy):
             return as_leaf(self, input, hx, lengths=lengths, reset=reset, reset_state=reset_state)
+        if lengths is None and reset is None and reset_state is None:
+            found = plain.run_layers(self, input, hx, has_steps=True)
+            if found is not None:
+                return found
         return functional.run(
             input,
             hx,
@@ -324,6 +343,9 @@ class LSTM(torch.nn.LSTM):
                     f"step: {name} draws one mask for a whole sequence, which steps taken one by "
                     "one cannot share; call .eval() or run the sequence through forward"
                 )
+        found = plain.run_layers(self, x_t, state, has_steps=False)
+        if found is not None:
+            return found
         inputs.check_step(x_t, state)
         output, state = functional.run_padded(
             x_t.unsqueeze(0),
