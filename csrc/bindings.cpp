@@ -7,6 +7,7 @@ namespace nb = nanobind;
 namespace fastlstm {
 void bind_kernels(nb::module_& module);
 void bind_plain(nb::module_& module);
+void bind_plain_scan(nb::module_& module);
 void bind_totals(nb::module_& module);
 }  // namespace fastlstm
 
@@ -47,5 +48,6 @@ NB_MODULE(_engine, module) {
 
   fastlstm::bind_kernels(module);
   fastlstm::bind_plain(module);
+  fastlstm::bind_plain_scan(module);
   fastlstm::bind_totals(module);
 }

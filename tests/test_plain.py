@@ -13,12 +13,12 @@ from torch.nn.utils import parametrize
 
 import fastlstm
 from fastlstm import _engine
-from fastlstm.ops import plain
+from fastlstm.ops import cpu
 from layer_errors import CALL_ERRORS, CELL_CALL_ERRORS
 from modules import raises
 
 pytestmark = pytest.mark.skipif(
-    not plain._READS_TENSORS, reason="this PyTorch has no table of C functions for DLPack"
+    not cpu.READS_TENSORS, reason="this PyTorch has no table of C functions for DLPack"
 )
 T, B, I, H = 5, 3, 4, 7  # noqa: E741
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)

@@ -133,5 +133,42 @@ def plain_layers(
     contiguous, of the CPU, of one dtype that the engine knows and of a shape that fits.
     """
 
+def plain_scan(
+    input: Any,
+    h_0: Any,
+    c_0: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias_ih: Any,
+    bias_hh: Any,
+    reverse: bool,
+    threads: int,
+) -> tuple[Any, Any, Any, Any, Any] | None:
+    """Run one layer without switches: output, h_n, c_n, gates and cells, or None likewise."""
+
+def plain_scan_backward(
+    input: Any,
+    h_0: Any,
+    c_0: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    output: Any,
+    gates: Any,
+    cells: Any,
+    d_output: Any,
+    d_h_n: Any,
+    d_c_n: Any,
+    needs_input: bool,
+    needs_weight_ih: bool,
+    needs_weight_hh: bool,
+    needs_biases: bool,
+    reverse: bool,
+    threads: int,
+) -> tuple[Any, Any, Any, Any, Any, Any, Any] | None:
+    """The gradients of input, h_0, c_0, both weights and both biases, or None likewise.
+
+    One that is not needed is None. The biases' need that of `weight_ih`. Not for bfloat16.
+    """
+
 def activation(name: str, source: Any, target: Any) -> None:
     """The engine's `sigmoid` or `tanh`, for tests."""

@@ -26,6 +26,10 @@ from fastlstm.ops.arguments import (
     any_requires_grad,
 )
 
+_TENSOR_COUNT = len(TENSORS)  # they are the first fields of `ScanArguments`
+_SAVE_EVERY = ScanArguments._fields.index("save_every")
+assert ScanArguments._fields[:_TENSOR_COUNT] == TENSORS
+
 
 class _OperatorFunction(_SingleLevelFunction):
     """A function whose forward pass is an operator, below autograd."""
@@ -41,47 +45,75 @@ class _Scan(_OperatorFunction):
     """``fastlstm::scan``, whose gradient is ``fastlstm::scan_backward``."""
 
     @staticmethod
-    def forward(ctx: Any, keys: torch.DispatchKeySet | None, *flat: Any) -> tuple[Tensor, ...]:
-        """Run the scan below autograd, and save all that its derivative needs.
-
-        Without ``keys`` it is run outside the dispatcher.
-        """
-        arguments = ScanArguments(*flat)
-        if keys is None:
-            outputs = backends.run_scan(arguments)
-        else:
-            with torch.enable_grad():  # a level of torch.func below this one records too
-                outputs = ScanOutputs(*_below_autograd(torch.ops.fastlstm.scan.default, keys, flat))
-        ctx.set_materialize_grads(False)
-        if arguments.save_every != 1:
-            ctx.mark_non_differentiable(outputs.gates, outputs.cells)
-        tensors = [getattr(arguments, name) for name in TENSORS]
-        ctx.save_for_backward(*tensors, outputs.output, outputs.gates, outputs.cells)
-        ctx.numbers = arguments._replace(**dict.fromkeys(TENSORS))
+    def forward(ctx: Any, keys: torch.DispatchKeySet, *flat: Any) -> tuple[Tensor, ...]:
+        """Run the scan below autograd, and save all that its derivative needs."""
+        with torch.enable_grad():  # a level of torch.func below this one records too
+            outputs = ScanOutputs(*_below_autograd(torch.ops.fastlstm.scan.default, keys, flat))
+        _save(ctx, flat[:_TENSOR_COUNT], flat[_TENSOR_COUNT:], outputs)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run ``fastlstm::scan_backward``."""
-        # One for the dispatch keys, and one for each argument of the operator.
-        result: list[Tensor | None] = [None] * (1 + len(ScanArguments._fields))
-        if all(cotangent is None for cotangent in cotangents):
-            return tuple(result)
-        saved_tensors = ctx.saved_tensors
-        *tensors, output, gates, cells = saved_tensors
-        arguments = ctx.numbers._replace(**dict(zip(TENSORS, tensors, strict=True)))
-        needs = list(ctx.needs_input_grad[1 : 1 + len(DIFFERENTIABLE)])
-        call = BackwardCall(Cotangents(*cotangents), arguments, output, gates, cells, needs, 0)
-        if torch.is_grad_enabled() or not eager.is_plain((*cotangents, *saved_tensors)):
-            gradients = dict(
-                zip(DIFFERENTIABLE, torch.ops.fastlstm.scan_backward(*call.to_flat()), strict=True)
-            )
-        else:
-            gradients = backends.run_scan_backward(call)
-        for index, (name, need) in enumerate(zip(DIFFERENTIABLE, needs, strict=True), start=1):
-            if need:
-                result[index] = gradients[name]
-        return tuple(result)
+        gradients = _gradients(ctx, cotangents, ctx.saved_tensors, ctx.needs_input_grad[1:])
+        without = len(ScanArguments._fields) - len(gradients)
+        return (None, *gradients, *[None] * without)
+
+
+class _EagerScan(_SingleLevelFunction):
+    """The same outside the dispatcher. Only the tensors that are given pass through autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, arguments: ScanArguments, *given: Tensor) -> tuple[Tensor, ...]:
+        """Run the scan, and save all that its derivative needs."""
+        outputs = backends.run_scan(arguments)
+        _save(ctx, given, arguments[_TENSOR_COUNT:], outputs)
+        ctx.places = [place for place in range(_TENSOR_COUNT) if arguments[place] is not None]
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradients of the tensors that were given."""
+        *given, output, gates, cells = ctx.saved_tensors
+        tensors: list[Tensor | None] = [None] * _TENSOR_COUNT
+        needs = [False] * _TENSOR_COUNT
+        for place, tensor, need in zip(ctx.places, given, ctx.needs_input_grad[1:], strict=True):
+            tensors[place], needs[place] = tensor, need
+        gradients = _gradients(ctx, cotangents, (*tensors, output, gates, cells), needs)
+        count = len(gradients)
+        return (None, *(gradients[p] if p < count else None for p in ctx.places))
+
+
+def _save(
+    ctx: Any, tensors: Sequence[Tensor | None], numbers: Sequence[Any], outputs: ScanOutputs
+) -> None:
+    ctx.set_materialize_grads(False)
+    if numbers[_SAVE_EVERY - _TENSOR_COUNT] != 1:
+        ctx.mark_non_differentiable(outputs.gates, outputs.cells)
+    ctx.save_for_backward(*tensors, outputs.output, outputs.gates, outputs.cells)
+    ctx.numbers = numbers
+
+
+def _gradients(
+    ctx: Any,
+    cotangents: Sequence[Tensor | None],
+    saved: Sequence[Any],
+    needs_input_grad: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradient of each differentiable field, or None where it is not needed."""
+    needs = list(needs_input_grad[: len(DIFFERENTIABLE)])
+    if all(cotangent is None for cotangent in cotangents):
+        return [None] * len(needs)
+    *tensors, output, gates, cells = saved
+    arguments = ScanArguments(*tensors, *ctx.numbers)
+    call = BackwardCall(Cotangents(*cotangents), arguments, output, gates, cells, needs, 0)
+    if torch.is_grad_enabled() or not eager.is_plain((*cotangents, *saved)):
+        found = torch.ops.fastlstm.scan_backward(*call.to_flat())
+        return [d if need else None for d, need in zip(found, needs, strict=True)]
+    gradients = backends.run_scan_backward(call)
+    return [
+        gradients[name] if need else None for name, need in zip(DIFFERENTIABLE, needs, strict=True)
+    ]
 
 
 class _ScanBackward(_OperatorFunction):
@@ -114,7 +146,8 @@ class _ScanBackward(_OperatorFunction):
 def scan_outside_the_dispatcher(arguments: ScanArguments) -> ScanOutputs:
     """The scan, where ``eager.is_plain`` holds of its tensors."""
     if torch.is_grad_enabled() and any_requires_grad(arguments):
-        return ScanOutputs(*_Scan.run(None, *arguments))
+        given = [value for value in arguments[:_TENSOR_COUNT] if value is not None]
+        return ScanOutputs(*_EagerScan.apply(arguments, *given))  # type: ignore[attr-defined]
     return backends.run_scan(arguments)
 
 

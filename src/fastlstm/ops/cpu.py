@@ -13,6 +13,7 @@ from torch import Tensor
 from fastlstm import _engine
 from fastlstm.ops import backward, equations, sums
 from fastlstm.ops.arguments import (
+    DIFFERENTIABLE,
     BackwardCall,
     Cotangents,
     ScanArguments,
@@ -22,6 +23,8 @@ from fastlstm.ops.arguments import (
 )
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
 from fastlstm.ops.sums import NormTotals
+
+READS_TENSORS = _engine.learn_tensor_type(torch.Tensor)  # from PyTorch 2.10 on
 
 _strided = torch._C._to_dlpack  # for the parts of the engine that take any strides
 _HAS_BFLOAT16 = _engine.features()["avx512_bf16"]
@@ -52,6 +55,22 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
     except Exception:
         check_arguments(arguments)  # names the argument as its user knows it
         raise
+
+
+def _is_plain(arguments: ScanArguments) -> bool:
+    """Whether there is nothing in this call but the equations of 1997 and 2000."""
+    fields = ScanArguments._fields
+    given = arguments[fields.index("weight_hr") : fields.index("zoneout_cell")]
+    return (
+        arguments.reset_h is None
+        and all(value is None for value in given)
+        and not (
+            arguments.zoneout_cell
+            or arguments.zoneout_hidden
+            or arguments.cell_clip
+            or arguments.coupled_gates
+        )
+    )
 
 
 def _multiplies_bfloat16(arguments: ScanArguments) -> bool:
@@ -98,6 +117,20 @@ def _has_more_than_the_engine_checks(arguments: ScanArguments) -> bool:
 
 def _scan(arguments: ScanArguments) -> ScanOutputs:
     x, every = arguments.input, arguments.save_every
+    if every == 1 and _is_plain(arguments):
+        found = _engine.plain_scan(
+            x,
+            arguments.h_0,
+            arguments.c_0,
+            arguments.weight_ih,
+            arguments.weight_hh,
+            arguments.bias_ih,
+            arguments.bias_hh,
+            arguments.reverse,
+            torch.get_num_threads(),
+        )
+        if found is not None:
+            return ScanOutputs(*found)
     output = x.new_empty(x.shape[0], *arguments.h_0.shape)
     h_n, c_n = _like(arguments.h_0), _like(arguments.c_0)
     of_gates, of_cells = equations.saved_shapes(arguments)
@@ -124,8 +157,45 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
 
 def scan_backward(call: BackwardCall) -> Gradients:
     """The gradients that are needed."""
+    gradients = _plain_backward(call)
+    if gradients is not None:
+        return gradients
     as_they_are = call.arguments.save_every == 1 and _multiplies_bfloat16(call.arguments)
     return backward.scan_backward(call, _KERNELS, widens=not as_they_are)
+
+
+def _plain_backward(call: BackwardCall) -> Gradients | None:
+    """The gradients of a plain layer, from one call of the engine; None where it serves no such."""
+    arguments, d = call.arguments, call.cotangents
+    if call.groups or arguments.save_every != 1 or not _is_plain(arguments):
+        return None
+    if d.gates is not None or d.cells is not None:
+        return None
+    needs = dict(zip(DIFFERENTIABLE, call.needs, strict=True))
+    d_output, d_h_n, d_c_n = (None if value is None else value.contiguous() for value in d[:3])
+    found = _engine.plain_scan_backward(
+        arguments.input,
+        arguments.h_0,
+        arguments.c_0,
+        arguments.weight_ih,
+        arguments.weight_hh,
+        call.output,
+        call.gates,
+        call.cells,
+        d_output,
+        d_h_n,
+        d_c_n,
+        needs["input"],
+        needs["weight_ih"],
+        needs["weight_hh"],
+        needs["bias_ih"] or needs["bias_hh"],
+        arguments.reverse,
+        torch.get_num_threads(),
+    )
+    if found is None:
+        return None
+    names = ("input", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return {name: value for name, value in zip(names, found, strict=True) if value is not None}
 
 
 def _loop(

@@ -12,10 +12,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from fastlstm import _engine
-from fastlstm.ops import backends, eager
+from fastlstm.ops import backends, cpu, eager
 from fastlstm.ops.scan import forward_mode_is_active
-
-_READS_TENSORS = _engine.learn_tensor_type(torch.Tensor)  # PyTorch 2.10 has what this needs
 
 
 class Form(NamedTuple):
@@ -47,7 +45,7 @@ def run(
         not one for this way, or not a right one: the way through the operators serves it, or says
         what is wrong.
     """
-    if not _READS_TENSORS or backends.forced() not in ("", backends.ENGINE.name):
+    if not cpu.READS_TENSORS or backends.forced() not in ("", backends.ENGINE.name):
         return None
     first = parameters[0]
     if torch.is_grad_enabled() and type(first) is Parameter and first.requires_grad:
