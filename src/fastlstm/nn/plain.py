@@ -20,6 +20,9 @@ class _Layer(_Module, Protocol):
     _flat_weights_names: list[str]
 
 
+_SEQUENCE = Form(has_steps=True, batch_first=False, stacked=True)
+_BATCH_FIRST = Form(has_steps=True, batch_first=True, stacked=True)
+_STEP = Form(has_steps=False, batch_first=False, stacked=True)
 _CELL = Form(has_steps=False, batch_first=False, stacked=False)
 
 
@@ -32,7 +35,7 @@ def run_layers(layer: _Layer, input: Any, states: Any, has_steps: bool) -> Any:
         states: what the user gave for the states.
         has_steps: whether the input is a sequence.
     """
-    form = Form(has_steps, has_steps and layer.batch_first, stacked=True)
+    form = _STEP if not has_steps else _BATCH_FIRST if layer.batch_first else _SEQUENCE
     return _run(layer, layer._flat_weights_names, input, states, form)
 
 
@@ -56,7 +59,8 @@ def _run(
             return None
         states = (states[0], states[1])
     own = module._parameters  # read at each call, so that `functional_call` is seen
-    if not own.keys() >= set(names):
+    try:
+        parameters = [own[name] for name in names]
+    except KeyError:
         return None  # a parametrized one is made by the module at each call
-    parameters = [own[name] for name in names]
     return plain.run(input, states, parameters, module.bias, form)
