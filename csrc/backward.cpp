@@ -7,6 +7,7 @@
 #include "kernels.h"
 #include "norm.h"
 #include "panel.h"
+#include "real_steps.h"
 #include "share.h"
 
 namespace fastlstm {
@@ -17,16 +18,16 @@ template <typename S>
 struct Workspace {
   using T = Sum<S>;
 
-  S* panels;     // R, packed to be multiplied by from the left
-  S* panels_hr;  // the projection, likewise
-  T* d_emitted;  // (B, H), where it is not made and used at once
-  T* new_c;      // (members, H), with layer norm
-  T* c_0;        // (B, H)
-  T* reset_c;    // (B, H)
-  Index* live;   // (members, B)
+  S* panels;       // R, packed to be multiplied by from the left
+  S* panels_hr;    // the projection, likewise
+  T* d_emitted;    // (B, H), where it is not made and used at once
+  T* new_c;        // (members, H), with layer norm
+  T* c_0;          // (B, H)
+  T* reset_c;      // (B, H)
+  Index* live;     // (members, B)
+  Index elements;  // of all
 
-  // Returns how many elements there are in all.
-  Index lay_out(const Layer<S>& layer, int members, S* memory) {
+  Workspace(const Layer<S>& layer, int members, S* memory) {
     Arena<S> arena(memory);
     const Index R = layer.recurrent, H = layer.hidden;
     const bool projects = layer.weight_hr != nullptr, normalizes = layer.norm_hh != nullptr;
@@ -37,7 +38,7 @@ struct Workspace {
     c_0 = arena.template take_of<T>(layer.rows * H);
     reset_c = arena.template take_of<T>(layer.reset == nullptr ? 0 : layer.rows * H);
     live = arena.template take_of<Index>(layer.rows * members);
-    return arena.used();
+    elements = arena.used();
   }
 };
 
@@ -51,9 +52,9 @@ class Backward {
         layer_(call.layer),
         H_(layer_.hidden),
         R_(layer_.recurrent),
-        share_(share_of(layer_.rows, layer_.gates_width() * R_ * sizeof(S), member)) {
-    work_.lay_out(layer_, member.count, scratch);
-    work_.live += member.index * layer_.rows;
+        share_(share_of(layer_.rows, layer_.gates_width() * R_ * sizeof(S), member)),
+        work_(layer_, member.count, scratch),
+        live_(layer_, share_.rows, work_.live + member.index * layer_.rows) {
     work_.new_c += has(layer_.norm_hh) ? member.index * H_ : 0;
   }
 
@@ -70,7 +71,6 @@ class Backward {
   bool does_chores_for(Index row) const {
     return row >= share_.chores.first && row < share_.chores.last;
   }
-  Index at(Index t, Index row) const { return t * layer_.rows + row; }
 
   // The gradients of the states live where they are returned in the end.
   void prepare() {
@@ -105,54 +105,35 @@ class Backward {
   }
 
   void run_step(Index step) {
-    const Index t = layer_.time_of(step);
-    const Index count = find_live(t);
-    if (has(layer_.weight_hr)) through_projection(t, count);
+    live_.go_back_to(layer_.time_of(step));
+    if (has(layer_.weight_hr)) through_projection();
     if (has(layer_.norm_hh)) {
-      for (Index i = 0; i < count; ++i)
-        if (does_chores_for(work_.live[i])) through_normalized_cell(t, work_.live[i]);
+      for (Index i = 0; i < live_.count(); ++i)
+        if (does_chores_for(live_[i].row)) through_normalized_cell(live_[i]);
     } else {
       const Range vectors = share_.panels(divide_up(H_, width));
       const Index last = vectors.last * width < H_ ? vectors.last * width : H_;
-      for (Index i = 0; i < count; ++i) {
-        const Index row = work_.live[i];
-        const T* const c = cell_before(t, row);
+      for (Index i = 0; i < live_.count(); ++i) {
+        const Here here = live_[i];
+        const T* const c = cell_before(here);
         for_each_vector<T>(vectors.first * width, last,
-                           [&](Index unit, int n) { through_cell(t, row, c, unit, n); });
+                           [&](Index unit, int n) { through_cell(here, c, unit, n); });
       }
     }
     share_.wait();
-    through_recurrence(t, count);
+    through_recurrence();
     share_.wait();
   }
 
-  // Lists the live rows, and clears what the others contribute. Returns how many live.
-  Index find_live(Index t) {
-    Index count = 0;
-    for (Index row = share_.rows.first; row < share_.rows.last; ++row) {
-      if (layer_.alive(t, row)) {
-        work_.live[count++] = row;
-      } else if (does_chores_for(row)) {
-        fill(call_.d_z + at(t, row) * G * H_, G * H_);
-        if (has(layer_.norm_hh)) {
-          fill(call_.d_recurrent + at(t, row) * G * H_, G * H_);
-          fill(call_.d_seen + at(t, row) * H_, H_);
-        }
-        if (has(layer_.weight_hr)) fill(call_.d_new_h + at(t, row) * R_, R_);
-      }
-    }
-    return count;
-  }
+  bool is_reset(const Here& here) const { return layer_.reset != nullptr && layer_.reset[here.at]; }
 
-  bool is_reset(Index t, Index row) const {
-    return layer_.reset != nullptr && layer_.reset[at(t, row)];
-  }
-
-  const T* cell_before(Index t, Index row) const {
-    if (is_reset(t, row)) return work_.reset_c + row * H_;
-    const bool first = layer_.reverse ? t + 1 == layer_.steps || !layer_.alive(t + 1, row) : t == 0;
-    if (first) return work_.c_0 + row * H_;
-    return call_.cells + at(layer_.reverse ? t + 1 : t - 1, row) * H_;
+  const T* cell_before(const Here& here) const {
+    if (is_reset(here)) return work_.reset_c + here.row * H_;
+    const bool first = layer_.reverse
+                           ? here.t + 1 == layer_.steps || !layer_.alive(here.t + 1, here.row)
+                           : here.t == 0;
+    if (first) return work_.c_0 + here.row * H_;
+    return call_.cells + (here.at + (layer_.reverse ? layer_.rows : -layer_.rows)) * H_;
   }
 
   struct OldAndNew {
@@ -170,9 +151,9 @@ class Backward {
   }
 
   // The gradient of h before zoneout; that of the old h takes the place of that of the new one.
-  Vec<T> through_hidden_zoneout(Index t, Index row, Index column, int n) {
-    T* const state = call_.d_h_0 + row * R_ + column;
-    const Index in_time = at(t, row) * R_ + column;
+  Vec<T> through_hidden_zoneout(const Here& here, Index column, int n) {
+    T* const state = call_.d_h_0 + here.row * R_ + column;
+    const Index in_time = here.at * R_ + column;
     Vec<T> d = Vec<T>::load(state, n);
     if (call_.d_output != nullptr) d = d + Vec<T>::load(call_.d_output + in_time, n);
     if (plain) return d;
@@ -182,23 +163,22 @@ class Backward {
     return split.new_value;
   }
 
-  void through_projection(Index t, Index count) {
-    for (Index i = 0; i < count; ++i) {
-      const Index row = work_.live[i];
-      if (!does_chores_for(row)) continue;
+  void through_projection() {
+    for (Index i = 0; i < live_.count(); ++i) {
+      const Here here = live_[i];
+      if (!does_chores_for(here.row)) continue;
       for_each_vector<T>(0, R_, [&](Index column, int n) {
-        through_hidden_zoneout(t, row, column, n)
-            .store(call_.d_new_h + at(t, row) * R_ + column, n);
+        through_hidden_zoneout(here, column, n).store(call_.d_new_h + here.place * R_ + column, n);
       });
     }
     share_.wait();
     const Range own = share_.panels(panel_count<S>(H_));
     for (Index panel = own.first; panel < own.last; ++panel)
       multiply_by_panel(
-          count, work_.panels_hr, R_, H_, panel,
-          [&](Index i) { return call_.d_new_h + at(t, work_.live[i]) * R_; },
+          live_.count(), work_.panels_hr, R_, H_, panel,
+          [&](Index i) { return call_.d_new_h + live_.place(i) * R_; },
           [&](Index i, Index unit, int n, Vec<T> d) {
-            d.store(work_.d_emitted + work_.live[i] * H_ + unit, n);
+            d.store(work_.d_emitted + live_[i].row * H_ + unit, n);
           });
     share_.wait();
   }
@@ -208,8 +188,8 @@ class Backward {
     Vec<T> i, f, g, o, c, unclipped, new_c;
   };
 
-  Now forward_again(Index t, Index row, const T* c, Index unit, int n) const {
-    const S* const gates = call_.gates + at(t, row) * G * H_ + unit;
+  Now forward_again(const Here& here, const T* c, Index unit, int n) const {
+    const S* const gates = call_.gates + here.at * G * H_ + unit;
     Now now;
     now.f = Vec<T>::load(gates + (G - 3) * H_, n);
     now.g = Vec<T>::load(gates + (G - 2) * H_, n);
@@ -223,36 +203,36 @@ class Backward {
     return now;
   }
 
-  Vec<T> emitted_gradient(Index t, Index row, Index unit, int n) {
-    if (has(layer_.weight_hr)) return Vec<T>::load(work_.d_emitted + row * H_ + unit, n);
-    return through_hidden_zoneout(t, row, unit, n);
+  Vec<T> emitted_gradient(const Here& here, Index unit, int n) {
+    if (has(layer_.weight_hr)) return Vec<T>::load(work_.d_emitted + here.row * H_ + unit, n);
+    return through_hidden_zoneout(here, unit, n);
   }
 
   static Vec<T> d_of_tanh(Vec<T> d, Vec<T> value) { return d * (Vec<T>(T(1)) - value * value); }
   static Vec<T> d_of_sigmoid(Vec<T> d, Vec<T> value) { return d * value * (Vec<T>(T(1)) - value); }
 
-  void through_cell(Index t, Index row, const T* c, Index unit, int n) {
-    const Now now = forward_again(t, row, c, unit, n);
-    const Vec<T> d_emitted = emitted_gradient(t, row, unit, n);
+  void through_cell(const Here& here, const T* c, Index unit, int n) {
+    const Now now = forward_again(here, c, unit, n);
+    const Vec<T> d_emitted = emitted_gradient(here, unit, n);
     const Vec<T> tanh_seen = tanh(now.new_c);
-    through_gates(t, row, unit, n, now, d_emitted * tanh_seen,
+    through_gates(here, unit, n, now, d_emitted * tanh_seen,
                   d_of_tanh(d_emitted * now.o, tanh_seen));
   }
 
   // From the gradient of o and that of c' by way of the output, to those of z and of c.
-  void through_gates(Index t, Index row, Index unit, int n, const Now& now, Vec<T> d_o,
+  void through_gates(const Here& here, Index unit, int n, const Now& now, Vec<T> d_o,
                      Vec<T> d_seen) {
-    const Index in_time = at(t, row) * H_ + unit;
+    const Index in_time = here.at * H_ + unit;
     const auto with_own = [&](Vec<T> d, int gate) {
       if (call_.d_gates == nullptr) return d;
-      return d + Vec<T>::load(call_.d_gates + (at(t, row) * G + gate) * H_ + unit, n);
+      return d + Vec<T>::load(call_.d_gates + (here.at * G + gate) * H_ + unit, n);
     };
     const auto peephole = [&](int which) {
       return Vec<T>::load(layer_.peephole + which * H_ + unit, n);
     };
     const Vec<T> d_z_o = d_of_sigmoid(with_own(d_o, G - 1), now.o);
 
-    T* const state = call_.d_c_0 + row * H_ + unit;
+    T* const state = call_.d_c_0 + here.row * H_ + unit;
     Vec<T> d_c = Vec<T>::load(state, n);
     if (call_.d_cells != nullptr) d_c = d_c + Vec<T>::load(call_.d_cells + in_time, n);
     OldAndNew split{Vec<T>(T(0)), d_c};
@@ -272,7 +252,7 @@ class Backward {
     Vec<T> d_old_c = fma(d_new_c, now.f, split.old_value);
     if (has(layer_.peephole)) d_old_c = fma(d_z_f, peephole(G - 3), d_old_c);
 
-    S* const to = call_.d_z + at(t, row) * G * H_ + unit;
+    S* const to = call_.d_z + here.place * G * H_ + unit;
     if (G == 4) {
       const Vec<T> d_z_i = d_of_sigmoid(with_own(d_i, 0), now.i);
       d_z_i.store(to, n);
@@ -281,7 +261,7 @@ class Backward {
     d_z_f.store(to + (G - 3) * H_, n);
     d_z_g.store(to + (G - 2) * H_, n);
     d_z_o.store(to + (G - 1) * H_, n);
-    hand_back(is_reset(t, row) ? call_.d_reset_c + row * H_ + unit : nullptr, state, d_old_c, n);
+    hand_back(is_reset(here) ? call_.d_reset_c + here.row * H_ + unit : nullptr, state, d_old_c, n);
   }
 
   // The gradient of the state that a step starts from: of the last one, or of what a reset sets.
@@ -294,16 +274,16 @@ class Backward {
   }
 
   // All of one row, where layer norm makes each unit depend on the others.
-  void through_normalized_cell(Index t, Index row) {
+  void through_normalized_cell(const Here& here) {
     // Read last, from far away: no other step came by here.
     for (Index i = 0; i < G * H_; i += 64 / sizeof(T))
-      prefetch(call_.recurrent + at(t, row) * G * H_ + i);
-    const T* const c = cell_before(t, row);
-    T* const d_seen = call_.d_seen + at(t, row) * H_;
-    T* const d_emitted = work_.d_emitted + row * H_;
+      prefetch(call_.recurrent + here.place * G * H_ + i);
+    const T* const c = cell_before(here);
+    T* const d_seen = call_.d_seen + here.place * H_;
+    T* const d_emitted = work_.d_emitted + here.row * H_;
     for_each_vector<T>(0, H_, [&](Index unit, int n) {
-      emitted_gradient(t, row, unit, n).store(d_emitted + unit, n);
-      forward_again(t, row, c, unit, n).new_c.store(work_.new_c + unit, n);
+      emitted_gradient(here, unit, n).store(d_emitted + unit, n);
+      forward_again(here, c, unit, n).new_c.store(work_.new_c + unit, n);
     });
     const Normalizer<T> of_cell = normalizer_of(work_.new_c, H_, layer_.norm_epsilon);
     T* const d_o = d_emitted;  // which takes its place
@@ -313,23 +293,22 @@ class Backward {
       if (layer_.norm_cell_bias != nullptr)
         seen = seen + Vec<T>::load(layer_.norm_cell_bias + unit, n);
       const Vec<T> tanh_seen = tanh(seen), d = Vec<T>::load(d_emitted + unit, n);
-      const Vec<T> o = Vec<T>::load(call_.gates + (at(t, row) * G + G - 1) * H_ + unit, n);
+      const Vec<T> o = Vec<T>::load(call_.gates + (here.at * G + G - 1) * H_ + unit, n);
       d_of_tanh(d * o, tanh_seen).store(d_seen + unit, n);
       (d * tanh_seen).store(d_o + unit, n);
     });
     const ThroughNorm<T> cell_norm =
         through_norm(d_seen, layer_.norm_cell, work_.new_c, H_, of_cell);
     for_each_vector<T>(0, H_, [&](Index unit, int n) {
-      const Now now = forward_again(t, row, c, unit, n);
+      const Now now = forward_again(here, c, unit, n);
       const Vec<T> scaled =
           Vec<T>::load(d_seen + unit, n) * Vec<T>::load(layer_.norm_cell + unit, n);
-      through_gates(t, row, unit, n, now, Vec<T>::load(d_o + unit, n),
-                    cell_norm(scaled, now.new_c));
+      through_gates(here, unit, n, now, Vec<T>::load(d_o + unit, n), cell_norm(scaled, now.new_c));
     });
 
-    const S* const d_z = call_.d_z + at(t, row) * G * H_;
-    const T* const product = call_.recurrent + at(t, row) * G * H_;
-    S* const d_recurrent = call_.d_recurrent + at(t, row) * G * H_;
+    const S* const d_z = call_.d_z + here.place * G * H_;
+    const T* const product = call_.recurrent + here.place * G * H_;
+    S* const d_recurrent = call_.d_recurrent + here.place * G * H_;
     const ThroughNorm<T> product_norm = through_norm(
         d_z, layer_.norm_hh, product, G * H_, normalizer_of(product, G * H_, layer_.norm_epsilon));
     for_each_vector<T>(0, G * H_, [&](Index i, int n) {
@@ -339,20 +318,21 @@ class Backward {
   }
 
   // From the gradient of R h to that of h.
-  void through_recurrence(Index t, Index count) {
+  void through_recurrence() {
     const S* const d = has(layer_.norm_hh) ? call_.d_recurrent : call_.d_z;
     const Range own = share_.panels(panel_count<S>(R_));
     for (Index panel = own.first; panel < own.last; ++panel)
       multiply_by_panel(
-          count, work_.panels, G * H_, R_, panel,
-          [&](Index i) { return d + at(t, work_.live[i]) * G * H_; },
+          live_.count(), work_.panels, G * H_, R_, panel,
+          [&](Index i) { return d + live_.place(i) * G * H_; },
           [&](Index i, Index column, int n, Vec<T> d_h) {
-            const Index row = work_.live[i], in_batch = row * R_ + column;
+            const Here here = live_[i];
+            const Index in_batch = here.row * R_ + column;
             T* const state = call_.d_h_0 + in_batch;
             if (has(layer_.recurrent_mask))
               d_h = d_h * Vec<T>::load(layer_.recurrent_mask + in_batch, n);
             if (!plain) d_h = d_h + Vec<T>::load(state, n);
-            hand_back(is_reset(t, row) ? call_.d_reset_h + in_batch : nullptr, state, d_h, n);
+            hand_back(is_reset(here) ? call_.d_reset_h + in_batch : nullptr, state, d_h, n);
           });
   }
 
@@ -361,13 +341,14 @@ class Backward {
   const Index H_, R_;
   Share share_;
   Workspace<S> work_;
+  LiveRows<S> live_;
 };
 
 }  // namespace
 
 template <typename S>
 Index backward_scratch(const BackwardCall<S>& call, int threads) {
-  return Workspace<S>().lay_out(call.layer, threads, nullptr);
+  return Workspace<S>(call.layer, threads, nullptr).elements;
 }
 
 // Sixteen-bit floats are for the plain layer: all others are calculated in float32.

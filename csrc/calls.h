@@ -41,6 +41,16 @@ struct Layer {
 
   Index gates_width() const { return gate_count * hidden; }
   bool alive(Index t, Index row) const { return lengths == nullptr || t < lengths[row]; }
+  // How many steps a row takes, and N: how many all of them take together.
+  Index steps_of(Index row) const {
+    const Index length = lengths == nullptr ? steps : static_cast<Index>(lengths[row]);
+    return length < 0 ? 0 : length < steps ? length : steps;
+  }
+  Index real_steps() const {
+    Index count = 0;
+    for (Index row = 0; row < rows; ++row) count += steps_of(row);
+    return count;
+  }
   Index time_of(Index step) const { return reverse ? steps - 1 - step : step; }
   // Without any of what the equations of 1997 and 2000 do not have; ragged batches and resets
   // change where a step starts, not what it calculates.
@@ -78,7 +88,7 @@ struct BackwardCall {
   Layer<S> layer;
   const S* gates;      // (T, B, GH)
   const T* cells;      // (T, B, H)
-  const T* recurrent;  // (T, B, GH): R h, where layer norm is on
+  const T* recurrent;  // (N, GH): R h, where layer norm is on
 
   const S* d_output;  // (T, B, R)
   const T* d_h_n;     // (B, R)
@@ -86,10 +96,11 @@ struct BackwardCall {
   const S* d_gates;   // (T, B, GH)
   const T* d_cells;   // (T, B, H)
 
-  S* d_z;          // (T, B, GH)
-  S* d_recurrent;  // (T, B, GH), with layer norm
-  T* d_seen;       // (T, B, H), with layer norm
-  S* d_new_h;      // (T, B, R), with a projection
+  // A row for each real step, in the order of time and then of the batch; none for padding.
+  S* d_z;          // (N, GH)
+  S* d_recurrent;  // (N, GH), with layer norm
+  T* d_seen;       // (N, H), with layer norm
+  S* d_new_h;      // (N, R), with a projection
   T* d_h_0;        // (B, R)
   T* d_c_0;        // (B, H)
   T* d_reset_h;    // (B, R), with resets

@@ -128,7 +128,7 @@ bool run_forward(const ForwardCall<T>& call, int threads) {
 
 template <typename T>
 bool run_backward(const BackwardCall<T>& call, int threads) {
-  const Index gates = call.layer.steps * call.layer.rows * call.layer.gates_width();
+  const Index gates = call.layer.real_steps() * call.layer.gates_width();
   expect_large_pages(call.d_z, gates);
   expect_large_pages(call.d_recurrent, gates);
   return run<T>(call, threads_for(call.layer, threads), kernels<T>().backward_scratch,

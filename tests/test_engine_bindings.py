@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fastlstm import _engine
 
 T, B, H, R, I = 3, 2, 5, 4, 6  # noqa: E741
+REAL = B  # steps, each row having one: all integers are ones here
 LAYER = {
     "c_0": (B, H),
     "reset_c": (B, H),
@@ -43,16 +44,16 @@ FORWARD = {
 BACKWARD = {
     "gates": (T, B, 4 * H),
     "cells": (T, B, H),
-    "recurrent": (T, B, 4 * H),
+    "recurrent": (REAL, 4 * H),
     "d_output": (T, B, R),
     "d_h_n": (B, R),
     "d_c_n": (B, H),
     "d_gates": (T, B, 4 * H),
     "d_cells": (T, B, H),
-    "d_z": (T, B, 4 * H),
-    "d_recurrent": (T, B, 4 * H),
-    "d_seen": (T, B, H),
-    "d_new_h": (T, B, R),
+    "d_z": (REAL, 4 * H),
+    "d_recurrent": (REAL, 4 * H),
+    "d_seen": (REAL, H),
+    "d_new_h": (REAL, R),
     "d_h_0": (B, R),
     "d_c_0": (B, H),
     "d_reset_h": (B, R),
@@ -181,6 +182,15 @@ def test_wrong_products_do_not_crash(
 def test_messages(name: str, value: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         forward(arrays(LAYER), {**arrays(FORWARD), name: value})
+
+
+def test_contributions_have_a_row_for_each_real_step() -> None:
+    for lengths in ([T, 1], [T + 5, -2]):
+        of_layer = {**arrays(LAYER), "lengths": np.array(lengths)}
+        real = sum(min(max(length, 0), T) for length in lengths)
+        message = rf"engine: recurrent must have shape \[{real}, {4 * H}\], got \[2, {4 * H}\]"
+        with pytest.raises(ValueError, match=message):
+            backward(of_layer, arrays(BACKWARD))
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 2000])

@@ -197,12 +197,13 @@ template <typename T>
 Gradients<T> backward(const Problem<T>& problem, const Outputs<T>& outputs,
                       const Array<T>& recurrent, Given given, int threads) {
   const auto [steps, rows, H] = problem.sizes;
-  const Index R = problem.recurrent, GH = problem.gates_width(), all = steps * rows;
+  const Index R = problem.recurrent, GH = problem.gates_width();
+  const Index real = problem.layer().real_steps();
   const bool norm = problem.has(layer_norm), resets = problem.has(reset | reset_state);
-  Gradients<T> gradients{Array<T>(all * GH),
-                         norm ? Array<T>(all * GH) : Array<T>(),
-                         norm ? Array<T>(all * H) : Array<T>(),
-                         problem.has(projection) ? Array<T>(all * R) : Array<T>(),
+  Gradients<T> gradients{Array<T>(real * GH),
+                         norm ? Array<T>(real * GH) : Array<T>(),
+                         norm ? Array<T>(real * H) : Array<T>(),
+                         problem.has(projection) ? Array<T>(real * R) : Array<T>(),
                          Array<T>(rows * R),
                          Array<T>(rows * H),
                          resets ? Array<T>(rows * R) : Array<T>(),

@@ -68,6 +68,18 @@ struct Outputs {
 template <typename T>
 Outputs<T> forward(const Problem<T>& problem, Index save_every, int threads);
 
+// (T, B, width) to (N, width): without what is past a row's end.
+template <typename T, typename Number>
+std::vector<Number> without_padding(const Problem<T>& problem, const Number* padded, Index width) {
+  std::vector<Number> real;
+  for (Index t = 0; t < problem.sizes.steps; ++t)
+    for (Index row = 0; row < problem.sizes.rows; ++row) {
+      const Number* const from = padded + (t * problem.sizes.rows + row) * width;
+      if (problem.alive(t, row)) real.insert(real.end(), from, from + width);
+    }
+  return real;
+}
+
 // What of the loss's gradients is handed in.
 enum class Given { all, output, last_states };
 
@@ -76,7 +88,7 @@ struct Gradients {
   Array<T> d_z, d_recurrent, d_seen, d_new_h, d_h_0, d_c_0, d_reset_h, d_reset_c;
 };
 
-// `recurrent` is R h, (T, B, GH), where layer norm is on.
+// `recurrent` is R h, (N, GH), where layer norm is on.
 template <typename T>
 Gradients<T> backward(const Problem<T>& problem, const Outputs<T>& outputs,
                       const Array<T>& recurrent, Given given, int threads);

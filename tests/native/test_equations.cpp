@@ -46,11 +46,10 @@ void check_forward(const Problem<T>& problem, const Reference& reference, const 
 template <typename T>
 void check_backward(const Problem<T>& problem, const Reference& reference,
                     const Outputs<T>& outputs, Given given) {
-  Array<T> recurrent(outputs.gates.size());
-  const Index width = problem.gates_width();
-  for (Index i = 0; i < recurrent.size(); ++i)
-    if (problem.alive(i / width / problem.sizes.rows, i / width % problem.sizes.rows))
-      recurrent[i] = static_cast<T>(reference.recurrent[i].value);
+  const Index GH = problem.gates_width(), H = problem.sizes.hidden, R = problem.recurrent;
+  const Numbers of_h = without_padding(problem, reference.recurrent.data(), GH);
+  Array<T> recurrent(static_cast<Index>(of_h.size()));
+  for (Index i = 0; i < recurrent.size(); ++i) recurrent[i] = static_cast<T>(of_h[i].value);
   const Gradients<T> found = backward(problem, outputs, recurrent, given, 1);
   const std::vector<double> all = reference.gradients(problem, given);
   const auto check_one = [&](const Array<T>& array, const Numbers& numbers, const char* name) {
@@ -58,10 +57,14 @@ void check_backward(const Problem<T>& problem, const Reference& reference,
     std::vector<double> expected = part_of(all, numbers);
     check_numbers(array, expected, problem.text() + name);
   };
-  check_one(found.d_z, reference.gates_x, "d_z");
-  check_one(found.d_recurrent, reference.recurrent, "d_recurrent");
-  check_one(found.d_seen, reference.seen, "d_seen");
-  check_one(found.d_new_h, reference.new_h, "d_new_h");
+  const auto check_steps = [&](const Array<T>& array, const Numbers& numbers, Index width,
+                               const char* name) {
+    check_one(array, without_padding(problem, numbers.data(), width), name);
+  };
+  check_steps(found.d_z, reference.gates_x, GH, "d_z");
+  check_steps(found.d_recurrent, reference.recurrent, GH, "d_recurrent");
+  check_steps(found.d_seen, reference.seen, H, "d_seen");
+  check_steps(found.d_new_h, reference.new_h, R, "d_new_h");
   check_one(found.d_h_0, reference.h_0, "d_h_0");
   check_one(found.d_c_0, reference.c_0, "d_c_0");
   check_one(found.d_reset_h, reference.reset_h, "d_reset_h");

@@ -1,5 +1,6 @@
 // That neither the number of threads nor the other rows of a batch change a bit of the results.
 #include <string>
+#include <vector>
 
 #include "check.h"
 #include "problem.h"
@@ -10,7 +11,12 @@ namespace {
 // Any numbers will do where two runs are compared; those of the true R h would take a product.
 template <typename T>
 Array<T> stand_in_for_recurrent(const Problem<T>& problem) {
-  return problem.has(layer_norm) ? problem.d_gates : Array<T>();
+  if (!problem.has(layer_norm)) return {};
+  const std::vector<T> numbers =
+      without_padding(problem, problem.d_gates.get(), problem.gates_width());
+  Array<T> result(static_cast<Index>(numbers.size()));
+  for (Index i = 0; i < result.size(); ++i) result[i] = numbers[static_cast<std::size_t>(i)];
+  return result;
 }
 
 template <typename T>

@@ -25,7 +25,6 @@ from fastlstm.ops.gradients import (
     Gradients,
     Kernels,
     Saved,
-    hidden_before,
 )
 from fastlstm.ops.totals import input_gradients, parameter_gradients
 
@@ -77,9 +76,9 @@ def _backward_through(
     forward = Forward(arguments, saved, kernels.product)
     contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
     gradients = parameter_gradients(arguments, forward, contributions, needed, groups, kernels)
-    d_z, live = contributions.d_z, forward.live
+    d_z, real = contributions.d_z, forward.real
     del forward, contributions  # so that what follows takes their memory
-    gradients.update(input_gradients(arguments, d_z, live, needed, groups, kernels))
+    gradients.update(input_gradients(arguments, d_z, real, needed, groups, kernels))
     names = ("h_0", "c_0", "reset_h", "reset_c")
     gradients.update(
         (name, d)
@@ -100,7 +99,7 @@ def _backward_in_chunks(
     """Recompute some steps at a time from the state saved before them, the last run first."""
     steps = arguments.input.shape[0]
     every = arguments.save_every or steps
-    before = hidden_before(arguments, saved.output)
+    before = _hidden_before(arguments, saved.output)
     starts = range(0, steps, every)
     d_h, d_c = cotangents.h_n, cotangents.c_n
     gradients: Gradients = {}
@@ -129,6 +128,19 @@ def _backward_in_chunks(
     if "input" in needed:
         gradients["input"] = torch.cat(d_inputs)
     return {**gradients, "h_0": d_h, "c_0": d_c}
+
+
+def _hidden_before(arguments: ScanArguments, output: Tensor) -> Tensor:
+    """(T, B, R): the hidden state that each step finds; anything past a row's end."""
+    initial = arguments.h_0
+    if not arguments.reverse:
+        return torch.cat((initial.unsqueeze(0), output[:-1]))
+    before = torch.cat((output[1:], initial.unsqueeze(0)))
+    if arguments.lengths is None:
+        return before
+    # Read from the last step to the first, a row starts from its initial state at its own end.
+    steps = torch.arange(output.shape[0], device=output.device).unsqueeze(-1)
+    return torch.where((steps < arguments.lengths - 1).unsqueeze(-1), before, initial)
 
 
 def time_slice(arguments: ScanArguments, steps: slice) -> ScanArguments:

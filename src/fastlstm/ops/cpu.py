@@ -203,10 +203,13 @@ def _loop(
 ) -> tuple[Contributions, tuple[Tensor, ...]]:
     """The recurrence of the backward pass."""
     norm, resets = arguments.norm_hh is not None, arguments.reset is not None
-    d_z = _like(saved.gates)
+    count = forward.real.count
+    d_z = saved.gates.new_empty(count, saved.gates.shape[-1])
     d_recurrent = _like(d_z) if norm else d_z
-    d_seen = _like(saved.cells) if norm else None
-    d_new_h = _like(saved.output) if arguments.weight_hr is not None else None
+    d_seen = saved.cells.new_empty(count, saved.cells.shape[-1]) if norm else None
+    d_new_h = None
+    if arguments.weight_hr is not None:
+        d_new_h = saved.output.new_empty(count, saved.output.shape[-1])
     d_h_0, d_c_0 = (
         state.new_empty(state.shape, dtype=arguments.state_dtype)
         for state in (arguments.h_0, arguments.c_0)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fastlstm.ops import equations, sums
 from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
+from fastlstm.ops.real_steps import RealSteps, Rows
 from fastlstm.ops.sums import ColumnDots, LayerNormTotals, Product, layer_norm_backward
 
 Gradients = dict[str, Tensor]
@@ -33,52 +34,51 @@ class Saved(NamedTuple):
 
 
 class Forward:
-    """What the forward pass knew at each step, again: each thing is made when it is asked for.
+    """What the forward pass knew at each real step, again: each thing is made when asked for.
 
-    Each is (T, B, ·), and zero or harmless past a row's end: what stands there may be NaN, and
-    0 · NaN is not 0.
+    Each is (N, ·), as `RealSteps` has it.
     """
 
     def __init__(self, arguments: ScanArguments, saved: Saved, product: Product) -> None:
         self._arguments = arguments
         self._product = product
         self.saved = saved
-        self.live = equations.live_steps(arguments)
+        self.real = RealSteps(arguments)
 
     @cached_property
     def _gates(self) -> tuple[Tensor, ...]:
         return self.saved.gates.chunk(self._arguments.gate_count, dim=-1)
 
-    @property
+    @cached_property
     def f(self) -> Tensor:
         """The forget gate."""
-        return self._gates[-3]
+        return self.real.of(self._gates[-3])
 
-    @property
+    @cached_property
     def g(self) -> Tensor:
         """The candidate."""
-        return self._gates[-2]
+        return self.real.of(self._gates[-2])
 
-    @property
+    @cached_property
     def o(self) -> Tensor:
         """The output gate."""
-        return self._gates[-1]
+        return self.real.of(self._gates[-1])
 
     @cached_property
     def i(self) -> Tensor:
         """The input gate."""
-        return 1 - self.f if self._arguments.coupled_gates else self._gates[0]
+        return 1 - self.f if self._arguments.coupled_gates else self.real.of(self._gates[0])
 
     @cached_property
     def h(self) -> Tensor:
         """The hidden state a step starts from, after its reset."""
-        before = hidden_before(self._arguments, self.saved.output)
+        before = self.real.before(self.saved.output, self._arguments.h_0)
         return self._after_reset(before, self._arguments.reset_h)
 
     @cached_property
     def c(self) -> Tensor:
         """The cell state a step starts from, after its reset."""
-        before = cells_before(self._arguments, self.saved.cells)
+        before = self.real.before(self.saved.cells, self._arguments.c_0)
         return self._after_reset(before, self._arguments.reset_c)
 
     @cached_property
@@ -91,7 +91,7 @@ class Forward:
         """C'."""
         a = self._arguments
         if a.zoneout_cell_mask is None and not a.zoneout_cell:
-            return self.saved.cells
+            return self.real.of(self.saved.cells)
         return self.unclipped.clamp(-a.cell_clip, a.cell_clip) if a.cell_clip else self.unclipped
 
     @cached_property
@@ -108,52 +108,28 @@ class Forward:
     def recurrent_input(self) -> Tensor:
         """The hidden state as R sees it, under its dropout mask."""
         mask = self._arguments.recurrent_mask
-        return self.h if mask is None else where_alive(self._alive, self.h * mask)
+        return self.h if mask is None else self.h * self.real.of_each_row(mask)
 
     @cached_property
     def recurrent(self) -> Tensor:
         """``R h``."""
         return sums.times(self.recurrent_input, self._arguments.weight_hh.t(), self._product)
 
-    @property
-    def _alive(self) -> Tensor | None:
-        return None if self.live is None else self.live.unsqueeze(-1)
-
     def _after_reset(self, before: Tensor, reset_state: Tensor | None) -> Tensor:
-        if self._arguments.reset is not None:
-            reset = self._arguments.reset.unsqueeze(-1)
-            before = torch.where(reset, 0.0 if reset_state is None else reset_state, before)
-        return where_alive(self._alive, before)
-
-
-def hidden_before(arguments: ScanArguments, output: Tensor) -> Tensor:
-    """(T, B, R): the hidden state that each step finds; anything past a row's end."""
-    return _shifted(arguments, output, arguments.h_0)
-
-
-def cells_before(arguments: ScanArguments, cells: Tensor) -> Tensor:
-    """(T, B, H): the cell state that each step finds; anything past a row's end."""
-    return _shifted(arguments, cells, arguments.c_0)
-
-
-def _shifted(arguments: ScanArguments, states: Tensor, initial: Tensor) -> Tensor:
-    if not arguments.reverse:
-        return torch.cat((initial.unsqueeze(0), states[:-1]))
-    before = torch.cat((states[1:], initial.unsqueeze(0)))
-    if arguments.lengths is None:
-        return before
-    # Read from the last step to the first, a row starts from its initial state at its own end.
-    steps = torch.arange(states.shape[0], device=states.device).unsqueeze(-1)
-    return torch.where((steps < arguments.lengths - 1).unsqueeze(-1), before, initial)
+        if self._arguments.reset is None:
+            return before
+        reset = self.real.of(self._arguments.reset).unsqueeze(-1)
+        state = 0.0 if reset_state is None else self.real.of_each_row(reset_state)
+        return torch.where(reset, state, before)
 
 
 class Contributions(NamedTuple):
-    """What each step contributes to the parameters' gradients; zero past a row's end."""
+    """What each real step contributes to the parameters' gradients: (N, ·), see `RealSteps`."""
 
-    d_z: Tensor  # (T, B, GH)
-    d_recurrent: Tensor  # (T, B, GH)
-    d_seen: Tensor | None  # (T, B, H); may be None without layer norm
-    d_new_h: Tensor | None  # (T, B, R); may be None without a projection
+    d_z: Tensor  # (N, GH)
+    d_recurrent: Tensor  # (N, GH)
+    d_seen: Tensor | None  # (N, H); may be None without layer norm
+    d_new_h: Tensor | None  # (N, R); may be None without a projection
 
 
 class Kernels(NamedTuple):
@@ -174,41 +150,40 @@ def loop(
     cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
 ) -> tuple[Contributions, tuple[Tensor, ...]]:
     """The recurrence of the backward pass, one step after another."""
-    steps = arguments.input.shape[0]
-    d_z = torch.zeros_like(saved.gates)
-    d_recurrent = torch.zeros_like(d_z) if arguments.norm_hh is not None else d_z
-    d_seen = torch.zeros_like(saved.cells)
-    d_new_h = torch.zeros_like(saved.output)
+    steps, count = arguments.input.shape[0], forward.real.count
+    d_z = saved.gates.new_empty(count, saved.gates.shape[-1])
+    d_recurrent = torch.empty_like(d_z) if arguments.norm_hh is not None else d_z
+    d_seen = saved.cells.new_empty(count, saved.cells.shape[-1])
+    d_new_h = saved.output.new_empty(count, saved.output.shape[-1])
     d_reset_h = torch.zeros_like(arguments.h_0)
     d_reset_c = torch.zeros_like(arguments.c_0)
-    d_h = torch.zeros_like(arguments.h_0) if cotangents.h_n is None else cotangents.h_n
-    d_c = torch.zeros_like(arguments.c_0) if cotangents.c_n is None else cotangents.c_n
+    d_h = torch.zeros_like(arguments.h_0) if cotangents.h_n is None else cotangents.h_n.clone()
+    d_c = torch.zeros_like(arguments.c_0) if cotangents.c_n is None else cotangents.c_n.clone()
 
     for t in range(steps) if arguments.reverse else reversed(range(steps)):
-        total_d_h = d_h if cotangents.output is None else d_h + cotangents.output[t]
-        total_d_c = d_c if cotangents.cells is None else d_c + cotangents.cells[t]
+        here, rows = forward.real.at(t)
+        total_d_h, total_d_c = d_h[rows], d_c[rows]
+        if cotangents.output is not None:
+            total_d_h = total_d_h + cotangents.output[t, rows]
+        if cotangents.cells is not None:
+            total_d_c = total_d_c + cotangents.cells[t, rows]
         d_gates = (None,) * arguments.gate_count
         if cotangents.gates is not None:
-            d_gates = cotangents.gates[t].chunk(arguments.gate_count, dim=-1)
+            d_gates = cotangents.gates[t, rows].chunk(arguments.gate_count, dim=-1)
 
         back = _step_backward(arguments, forward, t, total_d_h, total_d_c, d_gates)
-        alive = None if forward.live is None else forward.live[t].unsqueeze(-1)
-        d_z[t] = where_alive(alive, back.d_z)
-        if arguments.norm_hh is not None:
-            d_recurrent[t] = where_alive(alive, back.d_recurrent)
-        d_seen[t] = where_alive(alive, back.d_seen)
-        d_new_h[t] = where_alive(alive, back.d_new_h)
+        d_z[here] = back.d_z
+        d_recurrent[here] = back.d_recurrent
+        d_seen[here] = back.d_seen
+        d_new_h[here] = back.d_new_h
         d_before_h, d_before_c = back.d_h, back.d_c
         if arguments.reset is not None:
-            reset = arguments.reset[t].unsqueeze(-1)
-            if alive is not None:
-                reset = reset & alive
-            d_reset_h = d_reset_h + torch.where(reset, d_before_h, 0.0)
-            d_reset_c = d_reset_c + torch.where(reset, d_before_c, 0.0)
+            reset = arguments.reset[t, rows].unsqueeze(-1)
+            d_reset_h[rows] += torch.where(reset, d_before_h, 0.0)
+            d_reset_c[rows] += torch.where(reset, d_before_c, 0.0)
             d_before_h = torch.where(reset, 0.0, d_before_h)
             d_before_c = torch.where(reset, 0.0, d_before_c)
-        d_h = d_before_h if alive is None else torch.where(alive, d_before_h, d_h)
-        d_c = d_before_c if alive is None else torch.where(alive, d_before_c, d_c)
+        d_h[rows], d_c[rows] = d_before_h, d_before_c
 
     contributions = Contributions(d_z, d_recurrent, d_seen, d_new_h)
     return contributions, (d_h, d_c, d_reset_h, d_reset_c)
@@ -217,20 +192,15 @@ def loop(
 REFERENCE_KERNELS = Kernels(equations.scan, loop, sums.product, sums.column_dots, sums.norm_totals)
 
 
-def where_alive(alive: Tensor | None, value: Tensor) -> Tensor:
-    """The value, with zero in place of whatever stands where a row is not alive."""
-    return value if alive is None else torch.where(alive, value, 0.0)
-
-
 class StepGradients(NamedTuple):
-    """The gradients that one step of the backward pass finds."""
+    """The gradients that one step of the backward pass finds, for the b rows that go so far."""
 
-    d_z: Tensor  # (B, GH)
-    d_recurrent: Tensor  # (B, GH): of R h, before its layer norm
-    d_seen: Tensor  # (B, H)
-    d_new_h: Tensor  # (B, R): of the hidden state before zoneout
-    d_h: Tensor  # (B, R): of the state the step starts from
-    d_c: Tensor  # (B, H)
+    d_z: Tensor  # (b, GH)
+    d_recurrent: Tensor  # (b, GH): of R h, before its layer norm
+    d_seen: Tensor  # (b, H)
+    d_new_h: Tensor  # (b, R): of the hidden state before zoneout
+    d_h: Tensor  # (b, R): of the state the step starts from
+    d_c: Tensor  # (b, H)
 
 
 def _step_backward(
@@ -241,43 +211,44 @@ def _step_backward(
     d_c: Tensor,
     d_gates: tuple[Tensor | None, ...],
 ) -> StepGradients:
+    here, rows = forward.real.at(t)
     d_new_h, d_old_h = _zoneout_backward(
-        d_h, arguments.zoneout_hidden_mask, arguments.zoneout_hidden, t
+        d_h, arguments.zoneout_hidden_mask, arguments.zoneout_hidden, t, rows
     )
     d_new_c, d_old_c = _zoneout_backward(
-        d_c, arguments.zoneout_cell_mask, arguments.zoneout_cell, t
+        d_c, arguments.zoneout_cell_mask, arguments.zoneout_cell, t, rows
     )
 
     d_emitted = d_new_h
     if arguments.weight_hr is not None:
         d_emitted = d_new_h @ arguments.weight_hr
-    d_o = _plus(d_emitted * forward.tanh_seen[t], d_gates[-1])
-    d_z_o = d_o * forward.o[t] * (1 - forward.o[t])
-    d_seen = d_emitted * forward.o[t] * (1 - forward.tanh_seen[t] ** 2)
+    d_o = _plus(d_emitted * forward.tanh_seen[here], d_gates[-1])
+    d_z_o = d_o * forward.o[here] * (1 - forward.o[here])
+    d_seen = d_emitted * forward.o[here] * (1 - forward.tanh_seen[here] ** 2)
     if arguments.norm_cell is None:
         d_new_c = d_new_c + d_seen
     else:
         d_new_c = d_new_c + layer_norm_backward(
-            d_seen, forward.new_c[t], arguments.norm_cell, arguments.norm_epsilon
+            d_seen, forward.new_c[here], arguments.norm_cell, arguments.norm_epsilon
         )
     if arguments.weight_peephole is not None:
         d_new_c = d_new_c + d_z_o * arguments.weight_peephole[-1]
     if arguments.cell_clip:
-        d_new_c = torch.where(forward.unclipped[t].abs() <= arguments.cell_clip, d_new_c, 0.0)
+        d_new_c = torch.where(forward.unclipped[here].abs() <= arguments.cell_clip, d_new_c, 0.0)
 
-    d_i = d_new_c * forward.g[t]
-    d_f = _plus(d_new_c * forward.c[t], d_gates[-3])
-    d_g = _plus(d_new_c * forward.i[t], d_gates[-2])
-    d_old_c = d_old_c + d_new_c * forward.f[t]
+    d_i = d_new_c * forward.g[here]
+    d_f = _plus(d_new_c * forward.c[here], d_gates[-3])
+    d_g = _plus(d_new_c * forward.i[here], d_gates[-2])
+    d_old_c = d_old_c + d_new_c * forward.f[here]
     if arguments.coupled_gates:
         d_f = d_f - d_i
-    d_z_f = d_f * forward.f[t] * (1 - forward.f[t])
-    d_z_g = d_g * (1 - forward.g[t] ** 2)
+    d_z_f = d_f * forward.f[here] * (1 - forward.f[here])
+    d_z_g = d_g * (1 - forward.g[here] ** 2)
     d_z = (d_z_f, d_z_g, d_z_o)
     if arguments.weight_peephole is not None:
         d_old_c = d_old_c + d_z_f * arguments.weight_peephole[-2]
     if not arguments.coupled_gates:
-        d_z_i = _plus(d_i, d_gates[0]) * forward.i[t] * (1 - forward.i[t])
+        d_z_i = _plus(d_i, d_gates[0]) * forward.i[here] * (1 - forward.i[here])
         d_z = (d_z_i, *d_z)
         if arguments.weight_peephole is not None:
             d_old_c = d_old_c + d_z_i * arguments.weight_peephole[0]
@@ -286,11 +257,11 @@ def _step_backward(
     d_recurrent = d_z
     if arguments.norm_hh is not None:
         d_recurrent = layer_norm_backward(
-            d_z, forward.recurrent[t], arguments.norm_hh, arguments.norm_epsilon
+            d_z, forward.recurrent[here], arguments.norm_hh, arguments.norm_epsilon
         )
     d_recurrent_input = d_recurrent @ arguments.weight_hh
     if arguments.recurrent_mask is not None:
-        d_recurrent_input = d_recurrent_input * arguments.recurrent_mask
+        d_recurrent_input = d_recurrent_input * arguments.recurrent_mask[rows]
     return StepGradients(d_z, d_recurrent, d_seen, d_new_h, d_old_h + d_recurrent_input, d_old_c)
 
 
@@ -298,8 +269,11 @@ def _plus(value: Tensor, other: Tensor | None) -> Tensor:
     return value if other is None else value + other
 
 
-def _zoneout_backward(d: Tensor, mask: Tensor | None, rate: float, t: int) -> tuple[Tensor, Tensor]:
+def _zoneout_backward(
+    d: Tensor, mask: Tensor | None, rate: float, t: int, rows: Rows
+) -> tuple[Tensor, Tensor]:
     """The gradients of the new and of the old value."""
     if mask is not None:
-        return torch.where(mask[t], 0.0, d), torch.where(mask[t], d, 0.0)
+        kept = mask[t, rows]
+        return torch.where(kept, 0.0, d), torch.where(kept, d, 0.0)
     return d * (1 - rate), d * rate

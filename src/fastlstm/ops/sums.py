@@ -77,9 +77,8 @@ def norm_totals(d: Tensor, x: Tensor, gain: Tensor | None, epsilon: float) -> No
 
 
 def times(x: Tensor, matrix: Tensor, product: Product) -> Tensor:
-    """(T, B, K) times (K, M)."""
-    result = product(x.flatten(0, 1).unsqueeze(0), matrix.unsqueeze(0))
-    return result.reshape(*x.shape[:-1], matrix.shape[1])
+    """(N, K) times (K, M)."""
+    return product(x.unsqueeze(0), matrix.unsqueeze(0)).squeeze(0)
 
 
 def layer_norm_backward(d: Tensor, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
