@@ -52,7 +52,7 @@ class Backward {
         layer_(call.layer),
         H_(layer_.hidden),
         R_(layer_.recurrent),
-        share_(share_of(layer_.rows, layer_.gates_width() * R_ * sizeof(S), member)),
+        share_(share_of(layer_, layer_.gates_width() * R_ * sizeof(S), member)),
         work_(layer_, member.count, scratch),
         live_(layer_, share_.rows, work_.live + member.index * layer_.rows) {
     work_.new_c += has(layer_.norm_hh) ? member.index * H_ : 0;

@@ -59,14 +59,38 @@ struct Share {
   }
 };
 
-inline Share share_of(Index rows, Index matrix_bytes, const Member& member) {
+// `own` are the rows that are the member's, if it takes any by itself.
+inline Share share_of(Index rows, Index matrix_bytes, const Member& member, Range own) {
   constexpr Index small_bytes = 128 * 1024;
   constexpr Index many_rows = 16;
   const Index each = rows / member.count;
   const bool by_rows =
       member.count == 1 || each >= many_rows || (each >= 1 && matrix_bytes <= small_bytes);
-  const Range chores = part_of(rows, member);
-  return {by_rows, by_rows ? chores : Range{0, rows}, chores, member};
+  return {by_rows, by_rows ? own : Range{0, rows}, own, member};
+}
+
+inline Share share_of(Index rows, Index matrix_bytes, const Member& member) {
+  return share_of(rows, matrix_bytes, member, part_of(rows, member));
+}
+
+// As many rows as make up so many of all real steps, to the nearest row.
+template <typename S>
+inline Index rows_of_steps(const Layer<S>& layer, Index steps) {
+  Index row = 0, before = 0;
+  for (; row < layer.rows && 2 * before + layer.steps_of(row) <= 2 * steps; ++row)
+    before += layer.steps_of(row);
+  return row;
+}
+
+// The same for the rows of a layer, those of a ragged batch by how many real steps they have.
+template <typename S>
+inline Share share_of(const Layer<S>& layer, Index matrix_bytes, const Member& member) {
+  if (layer.lengths == nullptr) return share_of(layer.rows, matrix_bytes, member);
+  const Range steps = part_of(layer.real_steps(), member);
+  const Index last =
+      member.index + 1 == member.count ? layer.rows : rows_of_steps(layer, steps.last);
+  const Index first = member.index == 0 ? 0 : rows_of_steps(layer, steps.first);
+  return share_of(layer.rows, matrix_bytes, member, {first, last});
 }
 
 // The columns of the panel `panel` out of `count`.
