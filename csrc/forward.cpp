@@ -24,7 +24,7 @@ class Forward : private ForwardCells<S, G, plain> {
  public:
   Forward(const ForwardCall<S>& call, S* scratch, const Member& member)
       : Cells(call, plan_of(call, member.count), scratch, member.count),
-        share_(share_of(layer_.rows, layer_.gates_width() * layer_.recurrent * sizeof(S), member)),
+        share_(share_of(layer_, layer_.gates_width() * layer_.recurrent * sizeof(S), member)),
         plan_(plan_of(call, member.count)) {
     work_.starts += member.index * layer_.rows;
     work_.places += member.index * plan_.stretch * layer_.rows;
