@@ -107,6 +107,17 @@ inline void pack_panel_of(Factors<S> from, Index depth, Index columns, Index pan
   const Index own = left < most ? left : most;
   const int vectors = static_cast<int>(divide_up(own, width));
   to += panel * most * padded_depth<S>(depth);
+  if constexpr (group_of<S> == 1) {
+    // Neighbours in memory, read together: far apart from those of the next k.
+    if (from.column_stride == 1 && own == most) {
+      const S* next = from.data + panel * most;
+      for (Index k = 0; k < depth; ++k, next += from.k_stride, to += most)
+        FASTLSTM_UNROLL for (int vector = 0; vector < panel_vectors; ++vector)
+            Vec<S>::load(next + vector * width)
+                .store(to + vector * width);
+      return;
+    }
+  }
   for (int vector = 0; vector < vectors; ++vector) {
     const Index first = vector * width, count = own - first < width ? own - first : width;
     const Factors<S> part{from.data + (panel * most + first) * from.column_stride, from.k_stride,

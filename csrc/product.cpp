@@ -28,8 +28,9 @@ class Product {
   using T = Sum<S>;
 
  public:
-  Product(const ProductCall<S>& call, S* scratch, const Member& member)
-      : call_(call), rows_{0, call.rows}, columns_{0, call.columns} {
+  // The sums of b over its depth are written to `column_sums`, if it is given.
+  Product(const ProductCall<S>& call, S* scratch, const Member& member, T* column_sums = nullptr)
+      : call_(call), column_sums_(column_sums), rows_{0, call.rows}, columns_{0, call.columns} {
     constexpr Index most = panel_vectors * width;
     if (call.rows >= call.columns) {
       rows_ = part_of(call.rows, member);
@@ -52,24 +53,24 @@ class Product {
   }
 
   // A deep product goes block of depth by block of depth, and its result is read and written once
-  // for each; a product of many rows packs the whole second matrix, and its result stays in cache.
+  // for each; a product of many rows keeps all of the second matrix packed, and its result stays in
+  // cache.
   void run() {
     const Index blocks = divide_up(call_.depth, block_depth<S>);
     if (blocks == 0) return clear();
     if (is_deep()) {
-      for (Index block = 0; block < blocks; ++block) {
-        pack_columns(block, packed_columns_);
+      for (Index block = 0; block < blocks; ++block)
         for_each_block_of_rows(
             [&](Index first, Index count) { multiply_rows(block, first, count, packed_columns_); });
-      }
     } else {
-      for (Index block = 0; block < blocks; ++block) pack_columns(block, columns_of_block(block));
       for_each_block_of_rows([&](Index first, Index count) {
         for (Index block = 0; block < blocks; ++block)
           multiply_rows(block, first, count, columns_of_block(block));
       });
     }
   }
+
+  Range columns() const { return columns_; }
 
  private:
   static constexpr Index width = lanes_of<S>;
@@ -97,12 +98,11 @@ class Product {
     for (Index row = rows_.first; row < rows_.last && sums_rows_; ++row) call_.row_sums[row] = T(0);
   }
 
-  void pack_columns(Index block, S* to) const {
+  void pack_panel(Index block, Index panel, S* to) const {
     const Factors<S> from{call_.b + block * block_depth<S> * call_.b_depth_stride +
                               columns_.first * call_.b_column_stride,
                           call_.b_depth_stride, call_.b_column_stride};
-    for (Index panel = 0; panel < panel_count<S>(columns_.size()); ++panel)
-      pack_panel_of(from, depth_of(block), columns_.size(), panel, to);
+    pack_panel_of(from, depth_of(block), columns_.size(), panel, to);
   }
 
   template <typename Work>
@@ -111,24 +111,32 @@ class Product {
       work(first, at_most(rows_.last - first, block_rows));
   }
 
-  void multiply_rows(Index block, Index first_row, Index rows, const S* panels) {
+  // The first rows find each panel to be packed, and use it while it is in cache.
+  void multiply_rows(Index block, Index first_row, Index rows, S* panels) {
     const Index depth = depth_of(block);
     const S* from =
         call_.a + first_row * call_.a_row_stride + block * block_depth<S> * call_.a_depth_stride;
-    if (sums_rows_) sum_rows(block, first_row, rows, from);
+    if (sums_rows_)
+      add_up(block, from, call_.a_row_stride, call_.a_depth_stride, rows,
+             call_.row_sums + first_row);
     Index stride = call_.a_row_stride;
     if (packs_rows()) {
       pack_rows(from, depth, rows);
       from = packed_rows_;
       stride = packed_row_stride<S>;
     }
-    for (Index panel = 0; panel < panel_count<S>(columns_.size()); ++panel)
+    for (Index panel = 0; panel < panel_count<S>(columns_.size()); ++panel) {
+      if (first_row == rows_.first) {
+        pack_panel(block, panel, panels);
+        if (column_sums_ != nullptr) sum_columns(block, panel, panels);
+      }
       for (Index row = 0; row < rows; row += tile_rows) {
         const Index count = at_most(rows - row, tile_rows);
         Rows<S> factors;
         for (Index i = 0; i < count; ++i) factors.from[i] = from + (row + i) * stride;
         multiply_tile(block, panels, panel, first_row + row, count, factors);
       }
+    }
   }
 
   // Each row's factors side by side.
@@ -152,19 +160,33 @@ class Product {
     }
   }
 
-  // Sums of rows: in short chains, that a long sum stays exact, and some at once.
-  void sum_rows(Index block, Index first_row, Index rows, const S* from) {
-    const bool contiguous = call_.a_row_stride == 1;
-    for (Index row = 0; row < rows; row += contiguous ? width : 1) {
-      const int n = contiguous ? static_cast<int>(at_most(rows - row, width)) : 1;
-      Vec<T> total = sum_of_depths(from + row * call_.a_row_stride, depth_of(block), n);
-      T* const to = call_.row_sums + first_row + row;
-      if (block > 0) total = Vec<T>::load(to, n) + total;
-      total.store(to, n);
+  // Reads a panel while it is in cache; but factors in pairs are easier to read where they are
+  // from.
+  void sum_columns(Index block, Index panel, const S* panels) {
+    const Range range = columns_of_panel<S>(panel, columns_.size());
+    T* const to = column_sums_ + columns_.first + range.first;
+    if constexpr (group_of<S> == 1) {
+      const Index step = divide_up(range.size(), width) * width;
+      add_up(block, panels + range.first * depth_of(block), 1, step, range.size(), to);
+    } else {
+      const S* const from = call_.b + block * block_depth<S> * call_.b_depth_stride +
+                            (columns_.first + range.first) * call_.b_column_stride;
+      add_up(block, from, call_.b_column_stride, call_.b_depth_stride, range.size(), to);
     }
   }
 
-  Vec<T> sum_of_depths(const S* from, Index depth, int n) const {
+  // Sums over the depth of a block: in short chains, that a long sum stays exact, and some at once.
+  void add_up(Index block, const S* from, Index stride, Index depth_stride, Index count, T* to) {
+    const bool contiguous = stride == 1;
+    for (Index i = 0; i < count; i += contiguous ? width : 1) {
+      const int n = contiguous ? static_cast<int>(at_most(count - i, width)) : 1;
+      Vec<T> total = sum_of_depths(from + i * stride, depth_stride, depth_of(block), n);
+      if (block > 0) total = Vec<T>::load(to + i, n) + total;
+      total.store(to + i, n);
+    }
+  }
+
+  static Vec<T> sum_of_depths(const S* from, Index stride, Index depth, int n) {
     constexpr Index chains = 4, length = 8;
     Vec<T> total(T(0));
     for (Index first = 0; first < depth; first += chains * length) {
@@ -172,8 +194,7 @@ class Product {
       Vec<T> partial[chains];
       for (Vec<T>& one : partial) one = Vec<T>(T(0));
       for (Index k = first; k < last; ++k)
-        partial[k % chains] =
-            partial[k % chains] + Vec<T>::load(from + k * call_.a_depth_stride, n);
+        partial[k % chains] = partial[k % chains] + Vec<T>::load(from + k * stride, n);
       total = total + ((partial[0] + partial[1]) + (partial[2] + partial[3]));
     }
     return total;
@@ -203,21 +224,73 @@ class Product {
   }
 
   const ProductCall<S>& call_;
+  T* column_sums_;
   Range rows_, columns_;
   bool sums_rows_;
   S* packed_rows_;
   S* packed_columns_;
 };
 
+// A product of few columns, made as outᵀ = bᵀ·aᵀ. Where the factors of a row are far apart they
+// have to be brought together, which few columns do not repay, and those leave the registers of a
+// tile half empty. As columns of aᵀ they are packed as they stand. The sums are the same, bit for
+// bit.
+template <typename S>
+class Swapped {
+  using T = Sum<S>;
+
+ public:
+  static bool is_better(const ProductCall<S>& call) {
+    constexpr Index few_columns = panel_vectors / 2 * lanes_of<S>;
+    constexpr Index deep_enough = 256;  // that to transpose the result takes a small part
+    return call.a_row_stride == 1 && call.a_depth_stride != 1 && call.columns <= few_columns &&
+           call.columns < call.rows && call.depth >= deep_enough;
+  }
+
+  Swapped(const ProductCall<S>& call, S* scratch) : call_(call), arena_(scratch) {
+    transposed_ = arena_.template take_of<T>(call.rows * call.columns);
+    rest_ = arena_.take(0);
+    swapped_ = {call.columns, call.depth,           call.rows,
+                call.b,       call.b_column_stride, call.b_depth_stride,
+                call.a,       call.a_depth_stride,  call.a_row_stride,
+                false,        transposed_,          nullptr};
+  }
+
+  Index scratch_elements(int members) const {
+    return arena_.used() + Product<S>::scratch_elements(swapped_, members);
+  }
+
+  void run(const Member& member) const {
+    Product<S> product(swapped_, rest_, member, call_.row_sums);
+    product.run();
+    const Range own = product.columns();
+    for (Index row = own.first; row < own.last; ++row)
+      for (Index column = 0; column < call_.columns; ++column) {
+        T& to = call_.out[row * call_.columns + column];
+        const T found = transposed_[column * call_.rows + row];
+        to = call_.accumulate ? to + found : found;
+      }
+  }
+
+ private:
+  const ProductCall<S>& call_;
+  Arena<S> arena_;
+  T* transposed_;
+  S* rest_;
+  ProductCall<S> swapped_;
+};
+
 }  // namespace
 
 template <typename S>
 Index product_scratch(const ProductCall<S>& call, int threads) {
+  if (Swapped<S>::is_better(call)) return Swapped<S>(call, nullptr).scratch_elements(threads);
   return Product<S>::scratch_elements(call, threads);
 }
 
 template <typename S>
 void product(const ProductCall<S>& call, S* scratch, const Member& member) {
+  if (Swapped<S>::is_better(call)) return Swapped<S>(call, scratch).run(member);
   Product<S>(call, scratch, member).run();
 }
 

@@ -90,7 +90,10 @@ def test_independent_of_threads_and_rows(switches: tuple[str, ...]) -> None:
 
 
 @needs_bfloat16
-@pytest.mark.parametrize(("rows", "depth", "columns"), [(97, 301, 70), (6, 5, 64), (500, 1300, 90)])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"),
+    [(97, 301, 70), (6, 5, 64), (500, 1300, 90), (150, 1301, 1), (97, 301, 28)],
+)
 @pytest.mark.parametrize("layouts", [(False, False), (True, False), (False, True), (True, True)])
 def test_products(rows: int, depth: int, columns: int, layouts: tuple[bool, bool]) -> None:
     a, b = torch.randn(rows, depth).bfloat16(), torch.randn(depth, columns).bfloat16()

@@ -235,7 +235,9 @@ def test_products(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("rows", "columns"), [(61, 300), (300, 61), (1700, 70)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(61, 300), (300, 61), (1700, 70), (300, 1), (170, 7), (70, 19)]
+)
 def test_products_deeper_than_a_block(rows: int, columns: int, dtype: torch.dtype) -> None:
     a, b = torch.randn(1500, rows, dtype=dtype).T, torch.randn(1500, columns, dtype=dtype)
     results = []

@@ -115,6 +115,10 @@ void test_product() {
     check_types({61, 1100, 70, true, false, true}, {1, 2, 3, 7});
     check_types({300, 41, 530, false, true, false}, {1, 2, 3, 7});
     check_types({9, 530, 700, false, false, true}, {1, 2, 3, 7});
+    // Few columns, made the other way round.
+    check_types({61, 1100, 7, true, false, true}, {1, 2, 3, 7});
+    check_types({150, 530, 1, true, false, false}, {1, 2, 3, 7});
+    check_types({33, 257, 4, true, true, true}, {1, 2, 3, 7});
   }
 }
 
