@@ -26,7 +26,9 @@ void check_same_bits(const void* found, const void* expected, std::size_t bytes,
 // The tests, each in a file of its name.
 void test_activation();
 void test_product();
+void test_totals();
 void test_equations();
+void test_bfloat16();
 void test_team_size();
 void test_own_pool();
 

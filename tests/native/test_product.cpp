@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "check.h"
+#include "dispatch.h"
 #include "engine.h"
 #include "guarded.h"
+#include "numbers.h"
 #include "random.h"
 
 namespace fastlstm::native {
@@ -39,7 +41,7 @@ struct Matrix {
   void fill(Index rows, Index columns, std::uint64_t which) {
     for (Index row = 0; row < rows; ++row)
       for (Index column = 0; column < columns; ++column)
-        at(row, column) = static_cast<T>(number_at(which, row, column));
+        at(row, column) = nearest<T>(number_at(which, row, column));
   }
 };
 
@@ -50,25 +52,25 @@ void check_case(const Case& sizes, const std::vector<int>& teams, double toleran
   Matrix<T> b(sizes.depth, sizes.columns, sizes.b_is_transposed, apart);
   a.fill(sizes.rows, sizes.depth, 1);
   b.fill(sizes.depth, sizes.columns, 2);
-  const auto start = [](Index i) { return static_cast<T>(number_at(3, i)); };
+  const auto start = [](Index i) { return static_cast<Sum<T>>(number_at(3, i)); };
 
   std::vector<double> expected, expected_sums;
   for (Index row = 0; row < sizes.rows; ++row)
     for (Index column = 0; column < sizes.columns; ++column) {
       double sum = sizes.accumulates ? start(row * sizes.columns + column) : 0;
       for (Index k = 0; k < sizes.depth; ++k)
-        sum += static_cast<double>(a.at(row, k)) * static_cast<double>(b.at(k, column));
+        sum += value_of(a.at(row, k)) * value_of(b.at(k, column));
       expected.push_back(sum);
     }
 
   for (Index row = 0; row < sizes.rows; ++row) {
     expected_sums.push_back(0);
-    for (Index k = 0; k < sizes.depth; ++k) expected_sums.back() += a.at(row, k);
+    for (Index k = 0; k < sizes.depth; ++k) expected_sums.back() += value_of(a.at(row, k));
   }
 
-  Array<T> first, first_sums;
+  Array<Sum<T>> first, first_sums;
   for (const int threads : teams) {
-    Array<T> out(sizes.rows * sizes.columns), sums(sizes.rows);
+    Array<Sum<T>> out(sizes.rows * sizes.columns), sums(sizes.rows);
     for (Index i = 0; i < out.size() && sizes.accumulates; ++i) out[i] = start(i);
     ProductCall<T> call{};
     call.rows = sizes.rows;
@@ -97,6 +99,7 @@ void check_types(const Case& sizes, const std::vector<int>& teams) {
   const double of_depth = std::sqrt(static_cast<double>(sizes.depth) + 1);
   check_case<float>(sizes, teams, 1e-6 * of_depth);
   check_case<double>(sizes, teams, 2e-15 * of_depth);
+  if (target().avx512_bf16) check_case<bfloat16>(sizes, teams, 1e-6 * of_depth);
 }
 
 }  // namespace
@@ -119,6 +122,7 @@ void test_product() {
     check_types({61, 1100, 7, true, false, true}, {1, 2, 3, 7});
     check_types({150, 530, 1, true, false, false}, {1, 2, 3, 7});
     check_types({33, 257, 4, true, true, true}, {1, 2, 3, 7});
+    check_types({19, 2101, 33, true, true, false}, {1, 2});
   }
 }
 
