@@ -29,6 +29,7 @@ void test_product();
 void test_totals();
 void test_equations();
 void test_bfloat16();
+void test_tiles();
 void test_team_size();
 void test_own_pool();
 

@@ -29,7 +29,7 @@ struct Test {
 constexpr Test tests[] = {
     {"activation", test_activation}, {"product", test_product},   {"totals", test_totals},
     {"equations", test_equations},   {"bfloat16", test_bfloat16}, {"team_size", test_team_size},
-    {"own_pool", test_own_pool},
+    {"tiles", test_tiles},           {"own_pool", test_own_pool},
 };
 
 int run_tests(const std::vector<std::string>& wanted) {
