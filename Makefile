@@ -51,10 +51,13 @@ build_native = $(bin)/cmake -S . -B build/$(1) -G Ninja -DCMAKE_BUILD_TYPE=Relea
 	&& $(bin)/cmake --build build/$(1)
 # Memory that is kept and larger than was asked for hides what is written beyond its end.
 exact = -DFASTLSTM_EXACT_SCRATCH=ON
+# Few CPUs have the tile registers of AMX; OFF runs the tests on the CPU's own.
+EMULATE_TILES ?= ON
+tiles = -DFASTLSTM_EMULATE_TILES=$(EMULATE_TILES)
 native_tests = tests/native/native_tests
 
 native: setup ## Run the C++ tests of the engine
-	$(call build_native,native,$(exact))
+	$(call build_native,native,$(exact) $(tiles))
 	build/native/$(native_tests)
 
 # The module too: how it is called wrongly is tested from Python, where most leaks are Python's own.
@@ -67,12 +70,12 @@ with_module = -DSKBUILD_PROJECT_VERSION_FULL=0 \
 preloaded = $(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) -print-file-name=libstdc++.so)
 
 sanitize: setup ## Run the tests of the engine under the sanitizers of GCC
-	$(call build_native,address,-DFASTLSTM_SANITIZE=address$(comma)undefined $(exact) $(with_module))
+	$(call build_native,address,-DFASTLSTM_SANITIZE=address$(comma)undefined $(exact) $(tiles) $(with_module))
 	build/address/$(native_tests)
 	$(one_thread) ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(preloaded)" \
 		PYTHONPATH=tests/native FASTLSTM_ENGINE_FOLDER=build/address \
 		$(bin)/python -m pytest -p engine_from_folder tests/test_engine_bindings.py
-	$(call build_native,thread,-DFASTLSTM_SANITIZE=thread)
+	$(call build_native,thread,-DFASTLSTM_SANITIZE=thread $(tiles))
 	build/thread/$(native_tests)
 
 qemu_arm64 = $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)

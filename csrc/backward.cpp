@@ -6,7 +6,6 @@
 #include "activation.h"
 #include "kernels.h"
 #include "norm.h"
-#include "panel.h"
 #include "real_steps.h"
 #include "share.h"
 
@@ -354,6 +353,7 @@ Index backward_scratch(const BackwardCall<S>& call, int threads) {
 // Sixteen-bit floats are for the plain layer: all others are calculated in float32.
 template <typename S>
 void backward(const BackwardCall<S>& call, S* scratch, const Member& member) {
+  const TileSession session;
   if constexpr (std::is_same_v<S, bfloat16>) {
     Backward<S, 4, true>(call, scratch, member).run();
   } else if (call.layer.is_plain()) {

@@ -25,12 +25,12 @@
 namespace fastlstm {
 namespace {
 
-constexpr std::array<Isa, 4> all_isas = {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512};
+constexpr std::array<Isa, 5> all_isas = {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512,
+                                         Isa::avx512_amx};
 
 struct Hardware {
   std::vector<Isa> isas;
   bool avx512_bf16 = false;
-  bool amx_bf16 = false;
 };
 
 #if defined(FASTLSTM_X86_64)
@@ -115,8 +115,15 @@ Hardware detect() {
   hardware.isas.push_back(Isa::avx512);
   hardware.avx512_bf16 = bit(leaf7_1.eax, 5);
 
-  const bool amx = bit(leaf7.edx, 24) && bit(leaf7.edx, 22) && covers(state, tile_state);
-  hardware.amx_bf16 = amx && request_tile_permission();
+#if defined(FASTLSTM_EMULATE_TILES)
+  const bool amx = true;
+#elif defined(FASTLSTM_AMX_KERNELS)
+  const bool amx = bit(leaf7.edx, 24) && bit(leaf7.edx, 22) && covers(state, tile_state) &&
+                   request_tile_permission();
+#else
+  const bool amx = false;
+#endif
+  if (hardware.avx512_bf16 && amx) hardware.isas.push_back(Isa::avx512_amx);
   return hardware;
 }
 
@@ -183,6 +190,8 @@ const char* name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_amx:
+      return "avx512_amx";
   }
   return "unknown";
 }
@@ -192,8 +201,8 @@ const std::vector<Isa>& available_isas() { return hardware().isas; }
 const Target& target() {
   static const Target chosen = [] {
     const Isa isa = choose(std::getenv("FASTLSTM_ISA"));
-    const bool full = isa == Isa::avx512;
-    return Target{isa, full && hardware().avx512_bf16, full && hardware().amx_bf16};
+    const bool full = isa == Isa::avx512 || isa == Isa::avx512_amx;
+    return Target{isa, full && hardware().avx512_bf16, isa == Isa::avx512_amx};
   }();
   return chosen;
 }

@@ -7,10 +7,11 @@ namespace fastlstm {
 
 // Slowest first. Kernels are compiled once for each of these that the platform knows.
 enum class Isa {
-  scalar,  // whatever the compiler's default target allows
-  neon,    // arm64
-  avx2,    // AVX2, FMA and F16C
-  avx512,  // all of avx2 and AVX-512 F, BW, DQ and VL
+  scalar,      // whatever the compiler's default target allows
+  neon,        // arm64
+  avx2,        // AVX2, FMA and F16C
+  avx512,      // all of avx2 and AVX-512 F, BW, DQ and VL
+  avx512_amx,  // all of avx512, AVX512-BF16, and AMX-BF16, which multiplies bfloat16 alone
 };
 
 // What the engine runs on. The flags refine `isa`: all are false under an instruction set that was

@@ -12,6 +12,7 @@ namespace {
 
 #if defined(FASTLSTM_X86_64_KERNELS)
 #define FASTLSTM_CASES_OF_ISAS(table) \
+  case Isa::avx512_amx:               \
   case Isa::avx512:                   \
     return avx512::table<T>;          \
   case Isa::avx2:                     \
@@ -35,6 +36,9 @@ const Kernels<T>& kernels() {
 
 template <>
 const Kernels<bfloat16>& kernels() {
+#if defined(FASTLSTM_AMX_KERNELS)
+  if (target().amx_bf16) return avx512_amx::kernels<bfloat16>;
+#endif
 #if defined(FASTLSTM_X86_64_KERNELS)
   if (target().avx512_bf16) return avx512_bf16::kernels<bfloat16>;
 #endif

@@ -112,7 +112,7 @@ class Forward : private ForwardCells<S, G, plain> {
         const Place<S>* const places = work_.places + first;
         Term<S> term = input_.term(panel);
         for (Index row = 0; row < rows; ++row) term.rows.from[row] = places[row].x;
-        Vec<T> sums[tile_rows * G];
+        Vec<T> sums[sums_rows * G];
         start_sums(panel, static_cast<int>(rows), sums);
         multiply<S, G>(static_cast<int>(rows), &term, 1, sums);
         store_sums(panel, static_cast<int>(rows), sums,
@@ -244,7 +244,7 @@ class Forward : private ForwardCells<S, G, plain> {
   // One tile: `rows` of the `left` rows from `starts` on, of all gates of some panels' units.
   void run_tile(Index t, Range panels, const Start<S>* starts, int rows, Index left, Index step) {
     typename Cells::Piece pieces[tile_rows];
-    Vec<T> sums[tile_rows * G];
+    Vec<T> sums[sums_rows * G];
     int count = 0;
     for (Index panel = panels.first; panel < panels.last; ++panel) {
       Vec<T>* const of_panel = sums + count * G;
@@ -339,6 +339,7 @@ Index forward_scratch(const ForwardCall<S>& call, int threads) {
 // Sixteen-bit floats are for the plain layer: all others are calculated in float32.
 template <typename S>
 void forward(const ForwardCall<S>& call, S* scratch, const Member& member) {
+  const TileSession session;
   if constexpr (std::is_same_v<S, bfloat16>) {
     Forward<S, 4, true>(call, scratch, member).run();
   } else if (call.layer.is_plain()) {

@@ -2,9 +2,10 @@
 //
 // A panel holds all K factors of up to four vectors of columns, in the order in which they are
 // read: [k][vector][lane]. Sixteen-bit factors are read in pairs, two successive k in one lane:
-// [k / 2][vector][lane][2], with a zero after the last where K is odd. The micro-kernel multiplies
-// up to `tile_rows` rows by one panel with all sums in registers. Each sum is one chain over
-// ascending k, whatever the number of rows: so a row's result does not depend on its neighbours.
+// [k / 2][vector][lane][2], with zeros after the last up to a multiple of `depth_unit`. The
+// micro-kernel multiplies up to `tile_rows` rows by one panel with all sums in registers. Each sum
+// is one chain over ascending k, whatever the number of rows: so a row's result does not depend on
+// its neighbours. Where there are tile registers, panel_tiles.h multiplies instead.
 //
 // Floor of a tile of R rows and N vectors: R·N·K multiply-adds at two a cycle (four where factors
 // come in pairs); from cache come N·K vectors of the panel, which the next tile of the same panel
@@ -27,11 +28,24 @@ constexpr Index lanes_of = Vec<Sum<S>>::width;
 template <typename S>
 constexpr Index group_of = sizeof(Sum<S>) / sizeof(S);
 
+// What a panel's depth is a multiple of, and how many rows a product may write beyond its own.
+#if defined(FASTLSTM_AMX)
+template <typename S>
+constexpr Index depth_unit = 32;
+constexpr int spare_rows = 1;
+#else
+template <typename S>
+constexpr Index depth_unit = group_of<S>;
+constexpr int spare_rows = 0;
+#endif
+// How many rows of sums must have room.
+constexpr int sums_rows = tile_rows + spare_rows;
+
 inline Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
 template <typename S>
 inline Index padded_depth(Index depth) {
-  return divide_up(depth, group_of<S>) * group_of<S>;
+  return divide_up(depth, depth_unit<S>) * depth_unit<S>;
 }
 
 // How much memory the panels of a matrix take.
@@ -89,7 +103,7 @@ inline void pack_columns_of(Factors<bfloat16> from, Index depth, int columns, In
       transpose_pairs(from.data + k, from.column_stride, to + k / 2 * step, step);
   }
   for (; k < depth; ++k) pack_one(from, k, columns, to + k / 2 * step + k % 2);
-  if (depth % 2 == 1) pack_one(from, depth, 0, to + depth / 2 * step + 1);
+  for (; k < padded_depth<bfloat16>(depth); ++k) pack_one(from, k, 0, to + k / 2 * step + k % 2);
 }
 #endif
 
@@ -165,7 +179,7 @@ struct Multiply {
   }
 };
 
-#if defined(FASTLSTM_BF16)
+#if defined(FASTLSTM_BF16) && !defined(FASTLSTM_AMX)
 template <int R, int N>
 struct Multiply<bfloat16, R, N> {
   static void run(const Term<bfloat16>* terms, int count, Vec<float>* sums) {
@@ -198,6 +212,22 @@ struct Multiply<bfloat16, R, N> {
 };
 #endif
 
+}  // namespace FASTLSTM_TARGET
+}  // namespace fastlstm
+
+#if defined(FASTLSTM_AMX)
+#include "panel_tiles.h"
+#endif
+
+namespace fastlstm {
+namespace FASTLSTM_TARGET {
+
+#if !defined(FASTLSTM_AMX)
+// Around a member's part of a call.
+struct TileSession {
+  TileSession() {}
+};
+
 template <typename S, int N, int... R>
 inline void multiply_rows(int rows, const Term<S>* terms, int count, Vec<Sum<S>>* sums,
                           std::integer_sequence<int, R...>) {
@@ -205,11 +235,16 @@ inline void multiply_rows(int rows, const Term<S>* terms, int count, Vec<Sum<S>>
   static constexpr Kernel kernels[] = {&Multiply<S, R + 1, N>::run...};
   kernels[rows - 1](terms, count, sums);
 }
+#endif
 
 // The same for `rows` rows, at most `tile_rows`.
 template <typename S, int N>
 inline void multiply(int rows, const Term<S>* terms, int count, Vec<Sum<S>>* sums) {
+#if defined(FASTLSTM_AMX)
+  multiply_by_tiles(rows, terms, count, sums, std::make_integer_sequence<int, N>());
+#else
   multiply_rows<S, N>(rows, terms, count, sums, std::make_integer_sequence<int, tile_rows>());
+#endif
 }
 
 // The same for one panel of `vectors` vectors.

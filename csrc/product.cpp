@@ -210,7 +210,7 @@ class Product {
     for (Index row = 0; row < rows && adds; ++row)
       for (Index vector = 0; vector < vectors; ++vector)
         prefetch(out + row * call_.columns + vector * width);
-    Vec<T> sums[tile_rows * panel_vectors];
+    Vec<T> sums[sums_rows * panel_vectors];
     for (Vec<T>& one : sums) one = Vec<T>(T(0));
     multiply(static_cast<int>(vectors), static_cast<int>(rows),
              Term<S>{factors, panels + range.first * padded_depth<S>(depth), depth}, sums);
@@ -290,6 +290,7 @@ Index product_scratch(const ProductCall<S>& call, int threads) {
 
 template <typename S>
 void product(const ProductCall<S>& call, S* scratch, const Member& member) {
+  const TileSession session;
   if (Swapped<S>::is_better(call)) return Swapped<S>(call, scratch).run(member);
   Product<S>(call, scratch, member).run();
 }

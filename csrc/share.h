@@ -128,7 +128,7 @@ inline void multiply_by_panel(Index rows, const S* panels, Index depth, Index co
   for_each_tile(rows, tile_rows, [&](Index first, Index count) {
     Term<S> term{{}, panels + range.first * padded_depth<S>(depth), depth};
     for (Index row = 0; row < count; ++row) term.rows.from[row] = from(first + row);
-    Vec<Sum<S>> sums[tile_rows * panel_vectors];
+    Vec<Sum<S>> sums[sums_rows * panel_vectors];
     for (Vec<Sum<S>>& one : sums) one = Vec<Sum<S>>(Sum<S>(0));
     multiply(vectors, static_cast<int>(count), term, sums);
     for (Index row = 0; row < count; ++row)

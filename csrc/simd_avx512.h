@@ -6,8 +6,12 @@
 namespace fastlstm {
 namespace FASTLSTM_TARGET {
 
+#if defined(FASTLSTM_AMX)
+constexpr int tile_rows = 16;  // what a tile register has
+#else
 // Twenty-four sums, four vectors of columns and one broadcast: 29 of the 32 registers.
 constexpr int tile_rows = 6;
+#endif
 
 template <>
 struct Vec<float> {

@@ -32,7 +32,7 @@ struct UnitPanels {
   // level-1 cache when it is multiplied by.
   void multiply_unpacked(Index panel, int rows, const Rows<S>& from, Vec<T>* sums) const {
     constexpr Index part = 128 / sizeof(S);
-    S packed_part[part * G * width];
+    alignas(64) S packed_part[part * G * width];
     for (Index k = 0; k < depth; k += part) {
       Term<S> term{from, packed_part, depth - k < part ? depth - k : part};
       for (int row = 0; row < rows; ++row) term.rows.from[row] += k;

@@ -1,5 +1,9 @@
 """The engine in bfloat16: products of sixteen-bit numbers, sums and cells in float32."""
 
+import platform
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -109,6 +113,16 @@ def test_products(rows: int, depth: int, columns: int, layouts: tuple[bool, bool
     expected = a.double() @ b.double()
     assert (results[0][0] - expected).abs().max() <= 2e-6 * expected.abs().max()
     torch.testing.assert_close(results[0][1], a.float().sum(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="tiles are x86-64's, on Linux"
+)
+def test_the_engine_has_kernels_for_tiles() -> None:
+    # Every compiler that pip is known to find here has these instructions, most CPUs have not: that
+    # the kernels are there can only be told from their code.
+    multiply_tiles = bytes.fromhex("c4e2525cc4")  # tdpbf16ps tmm0, tmm4, tmm5
+    assert multiply_tiles in Path(_engine.__file__).read_bytes()
 
 
 @needs_bfloat16

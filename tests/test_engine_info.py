@@ -1,3 +1,4 @@
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -8,7 +9,7 @@ import pytest
 
 from fastlstm import _engine
 
-ALL_ISAS = ["scalar", "neon", "avx2", "avx512"]
+ALL_ISAS = ["scalar", "neon", "avx2", "avx512", "avx512_amx"]
 
 
 def run_with_isa(name: str, code: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +36,12 @@ def import_error_with_isa(name: str) -> str:
     return result.stdout.rstrip("\n")
 
 
+def may_use_tiles() -> bool:
+    request_permission, tile_data = 0x1023, 18  # ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    system_call_number = 158  # arch_prctl on x86-64
+    return ctypes.CDLL(None).syscall(system_call_number, request_permission, tile_data) == 0
+
+
 def test_version_is_that_of_the_package():
     assert _engine.version() == importlib.metadata.version("fastlstm")
 
@@ -56,15 +63,13 @@ def test_detection_agrees_with_the_kernel():
         flags = next(line for line in file if line.startswith("flags")).split(":")[1].split()
     avx2 = {"avx2", "fma", "f16c"} <= set(flags)
     avx512 = avx2 and {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(flags)
-    expected = ["scalar"] + ["avx2"] * avx2 + ["avx512"] * avx512
+    bf16 = avx512 and "avx512_bf16" in flags
+    # That the kernel shows them does not tell whether it lets this process use them.
+    amx = bf16 and {"amx_tile", "amx_bf16"} <= set(flags) and may_use_tiles()
+    expected = ["scalar"] + ["avx2"] * avx2 + ["avx512"] * avx512 + ["avx512_amx"] * amx
     assert _engine.available_isas() == expected
     result = run_with_isa("", "from fastlstm import _engine; print(_engine.features())")
-    assert result.stdout.strip() == str(
-        {
-            "avx512_bf16": avx512 and "avx512_bf16" in flags,
-            "amx_bf16": avx512 and {"amx_tile", "amx_bf16"} <= set(flags),
-        }
-    )
+    assert result.stdout.strip() == str({"avx512_bf16": bf16, "amx_bf16": amx})
 
 
 def test_isa_in_use_is_available():
@@ -78,20 +83,21 @@ def test_without_a_request_the_best_isa_is_used():
 
 @pytest.mark.parametrize("name", _engine.available_isas())
 def test_each_available_isa_can_be_forced(name):
-    code = "from fastlstm import _engine; print(_engine.isa(), any(_engine.features().values()))"
+    code = "from fastlstm import _engine; print(_engine.isa(), *_engine.features().values())"
     result = run_with_isa(name, code)
     assert result.returncode == 0, result.stderr
-    isa, any_feature = result.stdout.split()
+    isa, avx512_bf16, amx_bf16 = result.stdout.split()
     assert isa == name
-    if name != "avx512":
-        assert any_feature == "False"
+    assert amx_bf16 == str(name == "avx512_amx")
+    if not name.startswith("avx512"):
+        assert avx512_bf16 == "False"
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", " avx2"])
 def test_an_unknown_isa_is_refused(name):
     assert import_error_with_isa(name) == (
         f"FASTLSTM_ISA='{name}' is not an instruction set that fastlstm knows "
-        f"(scalar, neon, avx2, avx512); "
+        f"(scalar, neon, avx2, avx512, avx512_amx); "
         f"available on this CPU: {', '.join(_engine.available_isas())}"
     )
 

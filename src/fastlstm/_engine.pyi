@@ -21,7 +21,8 @@ def available_isas() -> list[str]:
 def features() -> dict[str, bool]:
     """Further instructions that the kernels may use under the instruction set in use.
 
-    The keys are `avx512_bf16` and `amx_bf16`, on every platform.
+    The keys are `avx512_bf16` and `amx_bf16`, on every platform. The second is true under the
+    instruction set `avx512_amx` alone; that of `avx512` multiplies bfloat16 without tiles.
     """
 
 class Layer:

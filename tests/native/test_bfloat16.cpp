@@ -11,6 +11,12 @@
 #include "dispatch.h"
 #include "numbers.h"
 
+#if defined(FASTLSTM_EMULATE_TILES)
+#define FASTLSTM_TARGET avx512_amx  // whose threads have these tiles
+#include "threads.h"
+#include "tile_model.h"
+#endif
+
 namespace fastlstm::native {
 namespace {
 
@@ -261,10 +267,31 @@ void check_rows(Bfloat16Sizes sizes, unsigned switches) {
   }
 }
 
+// Other libraries leave their shapes on the threads that call; ours are gone when a call is over.
+void check_that_tiles_are_released() {
+#if defined(FASTLSTM_EMULATE_TILES)
+  if (!target().amx_bf16) return;
+  unsigned char shapes[64] = {1};
+  shapes[16] = 4, shapes[48] = 1;  // one row of four bytes
+  const Bfloat16Layer layer({30, 3, 190, 9}, 0);
+  const Bfloat16Outputs expected = layer.forward(1, 1);
+  for (const int threads : {1, 2, 3}) {
+    run_in_team(threads, [&](const Member&) { avx512_amx::tile_model.configure(shapes); });
+    const Bfloat16Outputs found = layer.forward(1, threads);
+    check_same(found.output, expected.output, layer.text() + "with the shapes of others");
+    layer.backward(found, Given::all, threads);
+    run_in_team(threads, [&](const Member&) {
+      check(!avx512_amx::tile_model.is_configured(), layer.text() + "tiles are not released");
+    });
+  }
+#endif
+}
+
 }  // namespace
 
 void test_bfloat16() {
   if (!target().avx512_bf16) return;
+  check_that_tiles_are_released();
   constexpr unsigned kinds[] = {0, no_bias, lengths, reset | reverse,
                                 lengths | reset | reset_state | reverse};
   // Odd and even depths, of one block of 32, of more and of less; one step, one row, rows that fill
