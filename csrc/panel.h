@@ -223,7 +223,7 @@ namespace fastlstm {
 namespace FASTLSTM_TARGET {
 
 #if !defined(FASTLSTM_AMX)
-// Around a member's part of a call.
+// Around a member's part of a call. With a constructor, that nobody takes it for unused.
 struct TileSession {
   TileSession() {}
 };

@@ -10,12 +10,10 @@
 // Intel's figures (nobody has measured them here yet). Four multiplications take at most 16 cycles
 // each, 64, beside five loads of 8 cycles from the level-1 cache, 40: at 16 rows that is 512
 // multiply-adds a cycle. AVX512-BF16 makes 32, one instruction a cycle: 64·R cycles a block.
-//   R = 1: either waits for the panel's 4 KiB, 85 cycles at 48 bytes a cycle from the level-2
-//   cache.
-//          From the level-1 cache it is 64 cycles either way: no gain and no loss.
-//   R ≥ 2: tiles take the same 64 to 85 cycles, the others 64·R.
-// So no number of rows asks for the other kernels, by more than what the tiles of sums cost: some 8
-// cycles to load and 16 to store each, once a panel.
+// One row alone: either waits for the panel's 4 KiB, 85 cycles at 48 bytes a cycle from the level-2
+// cache; from the level-1 cache it is 64 cycles either way. Two rows: tiles take as long as for
+// one, the others twice as long. So no number of rows asks for the other kernels by more than what
+// the tiles of sums cost, some 8 cycles to load and 16 to store each, once a panel.
 #pragma once
 
 #include <utility>

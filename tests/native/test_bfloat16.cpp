@@ -303,6 +303,7 @@ void test_bfloat16() {
     for (const Bfloat16Sizes& sizes : shapes) check_layer(sizes, switches);
     check_rows({3, 33, 37, 45}, switches);
     check_rows({4, 19, 90, 130}, switches);
+    check_rows({1, 33, 50, 70}, switches);  // whose weights are packed where they are used, or not
     for (const Bfloat16Sizes& sizes :
          {Bfloat16Sizes{30, 1, 190, 9}, {14, 5, 133, 40}, {6, 70, 61, 33}})
       check_threads(sizes, switches);
