@@ -146,6 +146,7 @@ Bfloat16Gradients Bfloat16Layer::backward(const Bfloat16Outputs& outputs, Given 
                                           int threads) const {
   const auto [steps, rows, H, I] = sizes;
   const Index of_reset = is_reset.get() == nullptr ? 0 : rows * H;
+  Array<bfloat16> d_z(layer().real_steps() * 4 * H);
   Bfloat16Gradients gradients{Array<bfloat16>(steps * rows * 4 * H), Array<float>(rows * H),
                               Array<float>(rows * H), Array<float>(of_reset),
                               Array<float>(of_reset)};
@@ -162,12 +163,20 @@ Bfloat16Gradients Bfloat16Layer::backward(const Bfloat16Outputs& outputs, Given 
     call.d_gates = d_gates.get();
     call.d_cells = d_cells.get();
   }
-  call.d_z = gradients.d_z.get();
+  call.d_z = d_z.get();
   call.d_h_0 = gradients.d_h_0.get();
   call.d_c_0 = gradients.d_c_0.get();
   call.d_reset_h = of_reset > 0 ? gradients.d_reset_h.get() : nullptr;
   call.d_reset_c = of_reset > 0 ? gradients.d_reset_c.get() : nullptr;
   check(run_backward(call, threads), text() + "has no memory");
+  const bfloat16* next = d_z.get();
+  for (Index t = 0; t < steps; ++t)
+    for (Index row = 0; row < rows; ++row) {
+      bfloat16* const to = gradients.d_z.get() + (t * rows + row) * 4 * H;
+      const bool real = alive(t, row);
+      for (Index i = 0; i < 4 * H; ++i) to[i] = real ? next[i] : bfloat16{};
+      if (real) next += 4 * H;
+    }
   return gradients;
 }
 

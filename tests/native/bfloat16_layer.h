@@ -20,7 +20,7 @@ struct Bfloat16Outputs {
 };
 
 struct Bfloat16Gradients {
-  Array<bfloat16> d_z;
+  Array<bfloat16> d_z;  // (T, B, 4H), with zeros where the engine writes nothing: past a row's end
   Array<float> d_h_0, d_c_0, d_reset_h, d_reset_c;
 };
 

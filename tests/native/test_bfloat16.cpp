@@ -172,13 +172,7 @@ void check_backward(const Bfloat16Layer& layer, const Bfloat16Outputs& outputs, 
                      last ? values_at(layer.d_c_n, row, H) : none, none, none};
     for (Index step = steps - 1; step >= 0; --step) {
       const Index t = layer.time_of(step);
-      if (layer.alive(t, row)) {
-        check_backward_step(layer, outputs, found, given, t, row, d);
-        continue;
-      }
-      for (Index i = 0; i < 4 * H; ++i)
-        check(found.d_z[(t * rows + row) * 4 * H + i].bits == 0,
-              layer.text() + "a gradient is past a row's end");
+      if (layer.alive(t, row)) check_backward_step(layer, outputs, found, given, t, row, d);
     }
     const std::string text = layer.text() + "row " + std::to_string(row) + ", gradient of ";
     for (Index i = 0; i < H; ++i) {
