@@ -75,7 +75,7 @@ sanitize: setup ## Run the tests of the engine under the sanitizers of GCC
 	$(one_thread) ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(preloaded)" \
 		PYTHONPATH=tests/native FASTLSTM_ENGINE_FOLDER=build/address \
 		$(bin)/python -m pytest -p engine_from_folder \
-		tests/test_engine_bindings.py tests/test_engine_totals.py \
+		tests/test_engine_bindings.py \
 		tests/test_plain.py tests/test_plain_scan.py
 	$(call build_native,thread,-DFASTLSTM_SANITIZE=thread $(tiles))
 	build/thread/$(native_tests)
