@@ -65,7 +65,7 @@ class Hardware:
                 mixed_precision=_ACCELERATE_PRECISION[self._config.precision],
                 # Accumulation is ours; a launcher's setting would divide the loss once more.
                 gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-                log_with=list(self._config.trackers),
+                log_with=list(self._config.trackers) or None,
                 project_dir=trackers_folder,
             )
         except ValueError as error:
