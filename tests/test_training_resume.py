@@ -38,7 +38,7 @@ from training_cases import (
 
 # A process that has imported everything, and forks one that has not yet trained for each run.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["training_child"])
+PROCESSES.set_forkserver_preload(["fastlstm.training", "torch._dynamo"])
 
 
 def start_child(folder: Path, kill: int = 0) -> multiprocessing.process.BaseProcess:

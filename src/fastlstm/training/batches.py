@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import numpy
 
-# How many batches are sorted by length together: enough that a batch is of like lengths, few
-# enough that which examples meet in one is still mostly chance.
+# How many batches are sorted by length together, and by how much each length is taken to be other
+# than it is: enough order that a batch is of like lengths, enough chance that other examples meet
+# in each epoch.
 BUCKET_BATCHES = 100
+LENGTH_NOISE = 0.1
 
 
 def count_batches(examples: int, batch_size: int) -> int:
@@ -36,11 +38,12 @@ def training_batches(
     order = generator.permutation(examples)
     if lengths is None:
         return _cut(order, batch_size)
-    keys = numpy.asarray(lengths)[order]
+    noise = generator.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, examples)
+    keys = numpy.asarray(lengths)[order] * noise
     size = batch_size * BUCKET_BATCHES
     batches: list[list[int]] = []
     for start in range(0, examples, size):
-        by_length = numpy.argsort(keys[start : start + size], kind="stable")
+        by_length = numpy.argsort(keys[start : start + size])
         batches += _cut(order[start : start + size][by_length], batch_size)
     return [batches[place] for place in generator.permutation(len(batches))]
 

@@ -74,6 +74,8 @@ class Hardware:
             raise TrainingError(
                 f"device is {wanted}, and there is none: expected auto or {accelerator.device.type}"
             )
+        if self._config.precision == "float16" and accelerator.device.type == "cpu":
+            raise TrainingError("precision is float16: expected float32 or bfloat16 on a CPU")
         return accelerator
 
     def __enter__(self) -> Hardware:
