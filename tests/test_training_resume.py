@@ -1,11 +1,11 @@
 """Killed, interrupted and resumed: the run ends as one that was never stopped."""
 
-import multiprocessing
 import random
 import signal
 import threading
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy
@@ -28,6 +28,7 @@ from fastlstm.training import (
 )
 from fastlstm.training.folder import CHECKPOINT
 from training_cases import (
+    PROCESSES,
     Clouds,
     assert_same_weights,
     make_clouds,
@@ -36,12 +37,8 @@ from training_cases import (
     weights_of,
 )
 
-# A process that has imported everything, and forks one that has not yet trained for each run.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["fastlstm.training", "torch._dynamo"])
 
-
-def start_child(folder: Path, kill: int = 0) -> multiprocessing.process.BaseProcess:
+def start_child(folder: Path, kill: int = 0) -> BaseProcess:
     """A training in another process, which has begun."""
     begins = PROCESSES.Event()
     process = PROCESSES.Process(target=training_child.train, args=(folder, kill, begins))

@@ -1,5 +1,6 @@
 """A tiny objective and its data, shared by the tests of the loop."""
 
+import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,10 @@ from torch.nn.functional import cross_entropy
 
 import fastlstm
 from fastlstm.training import Loss, Metric, Sum, TrainingConfig
+
+# A process that has imported everything and trained nothing; each process of a test is its fork.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["fastlstm.training", "torch._dynamo"])
 
 
 class Batch(NamedTuple):
