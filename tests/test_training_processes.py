@@ -47,8 +47,9 @@ def test_two_processes_train_as_one(trained: Path, name: str) -> None:
 def test_launchers_start_it(tmp_path: Path, launcher: str) -> None:
     several = ["--nproc-per-node=2", "--standalone"]
     if launcher.startswith("accelerate"):
-        several = ["--num_processes=2", "--num_machines=1", "--cpu", "--mixed_precision=no"]
-        several += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--multi_cpu"]
+        # With --cpu it starts one process, or several by MPI; this is how it starts several itself.
+        several = ["--num_processes=2", "--num_machines=1", "--multi_gpu", "--mixed_precision=no"]
+        several += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
         several += ["--main_process_port=0"]
     program = str(Path(training_launched.__file__))
     done = subprocess.run(

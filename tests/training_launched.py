@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from fastlstm.training import (
@@ -28,6 +29,7 @@ SETTINGS: dict[str, dict] = {
     "accumulated": {"accumulate": 3, "bucket": False},
     "clipped": {"max_gradient_norm": 0.05, "schedule": "plateau"},
     "stretches": {"truncate_steps": 2},
+    "rare": {"weight_decay": 0.1, "bucket": False},
     "interrupted": {"checkpoint_seconds": 1000.0},
 }
 
@@ -51,9 +53,25 @@ class Labels(Classify):
         ]
 
 
+class Rare(Classify):
+    """With a parameter that only sequences of full length use: not each process has one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        network.rare = nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def loss(self, batch: Batch, state: object) -> Loss:
+        loss = super().loss(batch, state)
+        full = int((batch.lengths == 7).sum())
+        if full:
+            loss = loss._replace(total=loss.total + full * self.network.rare.square().sum())
+        return loss
+
+
 def objective_of(name: str) -> Classify:
     objective = make_objective(torch.float64)
-    return Labels(objective.network) if name == "stretches" else objective
+    kinds = {"stretches": Labels, "rare": Rare}
+    return kinds.get(name, Classify)(objective.network)
 
 
 def settings(name: str) -> TrainingConfig:

@@ -47,8 +47,9 @@ def evaluate_on(
     lengths = examples.lengths if config.bucket else None
     plan = evaluation_batches(len(examples), config.batch_size, lengths)
     # A process without a batch would not know the names of the figures: then all do everything.
-    divided = len(plan) >= hardware.processes
-    mine = plan[hardware.process :: hardware.processes] if divided else plan
+    mine = plan
+    if len(plan) >= hardware.processes:
+        mine = plan[hardware.process :: hardware.processes]
 
     def batches() -> Iterator[object]:
         for indices in mine:
@@ -58,9 +59,8 @@ def evaluate_on(
     with torch.no_grad(), hardware.autocast():
         sums = objective.evaluate(batches())
     names = sorted(sums)
-    values = [float(value) for name in names for value in sums[name]]
-    if divided:
-        values = hardware.add_up(values)
+    # Where all do everything, totals and counts grow alike.
+    values = hardware.add_up([float(value) for name in names for value in sums[name]])
     totals, counts = values[::2], values[1::2]
     figures = {
         name: total / count if count else math.nan

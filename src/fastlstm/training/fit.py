@@ -59,13 +59,16 @@ def fit(
 ) -> History:
     """Train the network of `objective` in place; at the end it has the weights of the best epoch.
 
-    The global random generators and the number of threads are set for the training, and put back
-    after it. SIGINT and SIGTERM end it in order. Under `torchrun` or `accelerate launch` every
-    process calls this with the same arguments, on a file system that all share.
+    A resumed training ends with the same weights, bit for bit, wherever it was stopped, on a device
+    that computes the same twice. SIGINT and SIGTERM end it in order. The global random generators
+    and the number of threads are set for the training, and put back after it.
+
+    Under `torchrun` or `accelerate launch` every process calls this with the same arguments, on a
+    file system that all share; what comes out is what one process computes, within rounding.
 
     Args:
         objective: the network, its loss and how it is measured.
-        train: at least as many examples as there are processes.
+        train: the training examples.
         validation: measured after each epoch and used for nothing else; None: the last epoch counts
             as the best.
         config: the settings.
@@ -229,10 +232,8 @@ class _Training:
 
     def _save_or_stop(self) -> None:
         due = time.monotonic() - self.saved >= self.config.checkpoint_seconds
-        # The first process's clock decides, and a signal to any of them stops all.
-        stops, saves = self.hardware.add_up(
-            [float(self.stop.received), float(due and self.hardware.is_first)]
-        )
+        # A signal to any process, or its clock, counts for all.
+        stops, saves = self.hardware.add_up([float(self.stop.received), float(due)])
         if stops or saves:
             self._save()
         if stops:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -76,6 +76,7 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
 class Stretched(Protocol):
     """What an objective needs besides for truncated back-propagation."""
 

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from fastlstm.training.errors import TrainingError
 from fastlstm.training.examples import is_finite, map_tensors
 from fastlstm.training.hardware import Hardware
-from fastlstm.training.objective import Loss, Objective
+from fastlstm.training.objective import Loss, Objective, Stretched
 from fastlstm.training.settings import TrainingConfig
 
 
@@ -69,7 +69,7 @@ class Updater:
         self._parameters = [p for p in objective.network.parameters() if p.requires_grad]
         if not self._parameters:
             raise TrainingError("the network has no parameter to train")
-        if config.truncate_steps is not None and not hasattr(objective, "stretches"):
+        if config.truncate_steps is not None and not isinstance(objective, Stretched):
             raise TrainingError(
                 f"truncate_steps is {config.truncate_steps}, and {type(objective).__name__} cannot "
                 "cut a batch: expected it to have stretches(batch, steps), or truncate_steps none"
@@ -123,10 +123,10 @@ class Updater:
         return totals, count
 
     def _cut(self, batch: Any) -> Sequence[Any]:
-        if self._config.truncate_steps is None:
+        steps = self._config.truncate_steps
+        if steps is None or not isinstance(self._objective, Stretched):
             return [batch]
-        stretches = getattr(self._objective, "stretches")  # noqa: B009  (checked at the start)
-        return list(stretches(batch, self._config.truncate_steps))
+        return self._objective.stretches(batch, steps)
 
     def _backward(self, batch: Any, state: Any, factor: float) -> Loss:
         with self._hardware.autocast():
