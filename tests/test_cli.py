@@ -281,7 +281,12 @@ def test_help_names_the_commands(run, arguments):
 
 # In a process of its own: modules that were imported once would hide the absence.
 @pytest.mark.parametrize(
-    ("extra", "arguments"), [("typer", ["--version"]), ("sklearn", ["train", "digits"])]
+    ("extra", "arguments"),
+    [
+        ("typer", ["--version"]),
+        ("sklearn", ["train", "digits"]),
+        ("accelerate", ["train", "digits"]),
+    ],
 )
 def test_missing_extra(tmp_path, extra, arguments):
     program = (

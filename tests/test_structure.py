@@ -27,9 +27,11 @@ MAY_IMPORT = {
     "export": CORE | {"ops", "nn"},
     "inspect": CORE | {"ops", "nn"},
     "bench": CORE | {"ops", "nn"},
-    "models": CORE | {"ops", "nn"},
-    "data": CORE | {"ops", "nn"},
-    "training": CORE | {"ops", "nn"},
+    "config": set(),
+    "models": CORE | {"ops", "nn", "config"},
+    "data": CORE | {"ops", "nn", "config"},
+    "report": CORE | {"ops", "nn", "config"},
+    "training": CORE | {"ops", "nn", "config"},
 }
 LIBRARY = set().union(*MAY_IMPORT.values(), MAY_IMPORT)
 MAY_IMPORT["tasks"] = LIBRARY
@@ -135,10 +137,10 @@ def test_import_loads_torch_and_the_engine_alone() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     added = set(done.stdout.split())
     assert {"fastlstm._engine", "fastlstm.nn", "fastlstm.ops"} <= added
-    heavy = {"typer", "rich", "sklearn", "pooch", "safetensors", "triton", "pandas"}
+    heavy = {"typer", "rich", "sklearn", "pooch", "safetensors", "triton", "pandas", "accelerate"}
     heavy |= {"torch._dynamo", "torch._inductor", "torch.onnx"}
     heavy |= {f"fastlstm.{part}" for part in ("tasks", "cli", "training", "data", "models")}
-    heavy |= {"fastlstm.bench"}
+    heavy |= {"fastlstm.bench", "fastlstm.config", "fastlstm.report"}
     assert not heavy & added
     others = {name.partition(".")[0] for name in added} - sys.stdlib_module_names
     assert others <= {"fastlstm", "torch", "numpy"}

@@ -6,7 +6,7 @@ import sys
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
-EXTRAS = ("pooch", "rich", "safetensors", "sklearn", "typer")
+EXTRAS = ("accelerate", "pooch", "rich", "safetensors", "sklearn", "typer", "yaml")
 
 
 def main() -> None:

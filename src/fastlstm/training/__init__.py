@@ -1,1 +1,38 @@
-"""The training loop, the run folder it fills and the progress it shows."""
+"""Training: one loop for every task, on any device and number of processes, that can be resumed."""
+
+from fastlstm.training.display import TrainingDisplay
+from fastlstm.training.errors import Interrupted, RunFolderError, TrainingError
+from fastlstm.training.evaluation import evaluate
+from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
+from fastlstm.training.examples import Examples, map_tensors
+from fastlstm.training.fit import History, fit
+from fastlstm.training.folder import RunFolder, check_output
+from fastlstm.training.lr_find import LearningRates, lr_find
+from fastlstm.training.objective import Loss, Metric, Objective, Stretched, Sum
+from fastlstm.training.settings import TrainingConfig
+
+__all__ = [
+    "BatchesDone",
+    "EpochDone",
+    "Event",
+    "Examples",
+    "History",
+    "Interrupted",
+    "LearningRates",
+    "Loss",
+    "Metric",
+    "Objective",
+    "RunFolder",
+    "RunFolderError",
+    "Started",
+    "Stretched",
+    "Sum",
+    "TrainingConfig",
+    "TrainingDisplay",
+    "TrainingError",
+    "check_output",
+    "evaluate",
+    "fit",
+    "lr_find",
+    "map_tensors",
+]
