@@ -1,6 +1,23 @@
 """Networks: plain modules, with no training and no data code."""
 
+from fastlstm.models.classifier import (
+    SequenceNetwork,
+    SequenceNetworkConfig,
+    TextNetwork,
+    TextNetworkConfig,
+)
 from fastlstm.models.crf import NO_LABEL, LinearChainCRF
+from fastlstm.models.embedding import Embedding, EmbeddingConfig
+from fastlstm.models.encoders import (
+    CharacterConfig,
+    CharacterEncoder,
+    ImageConfig,
+    ImageEncoder,
+    VectorConfig,
+    VectorEncoder,
+    WordConfig,
+    WordEncoder,
+)
 from fastlstm.models.errors import ModelError
 from fastlstm.models.image_classifier import ImageRowClassifier
 from fastlstm.models.lstm_config import LSTMConfig
@@ -12,10 +29,17 @@ from fastlstm.models.pooling import (
     make_pooling,
 )
 from fastlstm.models.standardise import Standardise
+from fastlstm.models.tagger import Tagger, TaggerConfig
 
 __all__ = [
     "NO_LABEL",
     "AttentionPooling",
+    "CharacterConfig",
+    "CharacterEncoder",
+    "Embedding",
+    "EmbeddingConfig",
+    "ImageConfig",
+    "ImageEncoder",
     "ImageRowClassifier",
     "LSTMConfig",
     "LastPooling",
@@ -23,6 +47,16 @@ __all__ = [
     "MaxPooling",
     "MeanPooling",
     "ModelError",
+    "SequenceNetwork",
+    "SequenceNetworkConfig",
     "Standardise",
+    "Tagger",
+    "TaggerConfig",
+    "TextNetwork",
+    "TextNetworkConfig",
+    "VectorConfig",
+    "VectorEncoder",
+    "WordConfig",
+    "WordEncoder",
     "make_pooling",
 ]

@@ -140,7 +140,7 @@ class LinearChainCRF(nn.Module):
         return own.sum(1) + pairs.sum(1) + fill_padding(ends.unsqueeze(1), live[:, :1]).squeeze(1)
 
     def _log_partition(self, scores: Tensor, live: Tensor | None) -> Tensor:
-        """log Σ_y exp(s(x, y)): (B)."""
+        """Log Σ_y exp(s(x, y)): (B)."""
         total = (self._forward(scores, live)[-1] + self.end).logsumexp(-1)
         return total if live is None else torch.where(live[:, 0], total, 0.0)
 

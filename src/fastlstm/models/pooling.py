@@ -101,7 +101,7 @@ class AttentionPooling(nn.Module):
         """How much each step counts: (B, T), zero in the padding, with the sum 1 over the rest."""
         live = live_steps(x, lengths)
         scores = self.query(torch.tanh(self.hidden(fill_padding(x, live)))).squeeze(-1)
-        # Not minus infinity: the softmax of a sequence without steps would be NaN, its gradient too.
+        # Not minus infinity: a sequence without steps would have NaN for a softmax and gradient.
         scores = fill_padding(scores, live, torch.finfo(scores.dtype).min)
         return fill_padding(scores.softmax(dim=1), live)
 
