@@ -7,6 +7,11 @@ from fastlstm.models.classifier import (
     TextNetworkConfig,
 )
 from fastlstm.models.crf import NO_LABEL, LinearChainCRF
+from fastlstm.models.distributions import (
+    NegativeBinomialOutput,
+    NormalOutput,
+    StudentTOutput,
+)
 from fastlstm.models.embedding import Embedding, EmbeddingConfig
 from fastlstm.models.encoders import (
     CharacterConfig,
@@ -19,8 +24,14 @@ from fastlstm.models.encoders import (
     WordEncoder,
 )
 from fastlstm.models.errors import ModelError
+from fastlstm.models.forecaster import (
+    ForecastNetwork,
+    ForecastNetworkConfig,
+    OutputConfig,
+)
 from fastlstm.models.image_classifier import ImageRowClassifier
 from fastlstm.models.lstm_config import LSTMConfig
+from fastlstm.models.outputs import Forecast, LossSum, Output, PointOutput, QuantileOutput
 from fastlstm.models.pooling import (
     AttentionPooling,
     LastPooling,
@@ -38,18 +49,29 @@ __all__ = [
     "CharacterEncoder",
     "Embedding",
     "EmbeddingConfig",
+    "Forecast",
+    "ForecastNetwork",
+    "ForecastNetworkConfig",
     "ImageConfig",
     "ImageEncoder",
     "ImageRowClassifier",
     "LSTMConfig",
     "LastPooling",
     "LinearChainCRF",
+    "LossSum",
     "MaxPooling",
     "MeanPooling",
     "ModelError",
+    "NegativeBinomialOutput",
+    "NormalOutput",
+    "Output",
+    "OutputConfig",
+    "PointOutput",
+    "QuantileOutput",
     "SequenceNetwork",
     "SequenceNetworkConfig",
     "Standardise",
+    "StudentTOutput",
     "Tagger",
     "TaggerConfig",
     "TextNetwork",
