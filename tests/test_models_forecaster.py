@@ -182,17 +182,21 @@ def test_joint_channels_see_each_other() -> None:
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_missing_values_are_marked_and_read_as_the_location(decoder: str) -> None:
-    network, past = network_of(decoder=decoder), past_values()
+    network = network_of(decoder=decoder, normalization="none")
+    past = past_values()
     past[0, :4] = torch.nan
     past[1, -1, 2] = torch.nan
-    forecast = network(past)
-    assert all(value.isfinite().all() for value in forecast)
-    filled = torch.where(past.isnan(), forecast.location, past)
-    # The same location, but without the marks: only rows with missing values differ.
-    without = network(filled)
-    close(without.location, forecast.location)
-    assert torch.equal(without.raw[2:], forecast.raw[2:])
-    assert (without.raw[:2] != forecast.raw[:2]).all()
+    found = network(past).raw
+    assert found.isfinite().all()
+    # The location is zero here: the same window but for the marks.
+    without = network(past.nan_to_num(0.0)).raw
+    assert torch.equal(without[2:], found[2:])
+    assert (without[:2] != found[:2]).all()
+    marks = torch.cat((past.nan_to_num(0.0), past.isnan().double()), dim=-1)
+    states = network.lstm(marks)
+    last, skip = past.nan_to_num(0.0)[:, -1], network.skip(past.nan_to_num(0.0).mT).mT
+    nothing = past.new_zeros(4, HORIZON, 0)
+    close(network.decoder(states, last, nothing, nothing[:, 0], skip), found)
 
 
 def test_missing_covariates_are_read_as_their_mean() -> None:

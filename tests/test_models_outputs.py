@@ -96,6 +96,19 @@ def test_quantiles_are_those_of_scipy(kind: str) -> None:
     torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-8, atol=1e-8)
 
 
+def test_a_count_is_the_quantile_at_its_own_cumulative_probability() -> None:
+    output = NegativeBinomialOutput()
+    units = torch.zeros(1, 1, 1).double(), torch.full((1, 1, 1), 10.0).double()
+    forecast = Forecast(torch.zeros(1, 1, 1, 2).double(), *units)
+    distribution, counts = theirs(output, forecast), [0, 1, 2, 5, 9, 20]
+    total, success = distribution.total_count.item(), 1 - distribution.probs.item()
+    levels = stats.nbinom.cdf(counts, total, success)
+    assert output.quantile(forecast, list(levels - 1e-12)).flatten().tolist() == counts
+    above = output.quantile(forecast, list(levels + 1e-12)).flatten().tolist()
+    assert above == [count + 1 for count in counts]
+    assert output.quantile(forecast, [1e-9]).item() == 0
+
+
 @pytest.mark.parametrize("kind", [kind for kind in OUTPUTS if kind != "point"])
 def test_samples_have_the_quantiles_and_come_from_the_generator(kind: str) -> None:
     output = OUTPUTS[kind]
@@ -228,10 +241,10 @@ def test_means_in_a_windows_units_are_what_a_decoder_reads() -> None:
 
 def test_nearly_poisson_counts_keep_their_digits_in_float32() -> None:
     raw = torch.tensor([[[[3.0, -12.0]]]])
-    forecast = Forecast(raw, torch.zeros(1, 1, 1), torch.full((1, 1, 1), 100.0))
-    loss = NegativeBinomialOutput().loss(forecast, torch.tensor([[[300.0]]]))
+    forecast = Forecast(raw, torch.zeros(1, 1, 1), torch.full((1, 1, 1), 1e4))
+    loss = NegativeBinomialOutput().loss(forecast, torch.tensor([[[30_000.0]]]))
     distribution = theirs(NegativeBinomialOutput(), Forecast(*(x.double() for x in forecast)))
-    expected = -distribution.log_prob(torch.tensor(300.0).double()).item()
+    expected = -distribution.log_prob(torch.tensor(30_000.0).double()).item()
     assert loss.total.item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -154,7 +154,7 @@ def test_rebuilt_exported_and_compiled(kind: str) -> None:
 def test_labels_are_decoded_and_likely_with_a_crf_and_without() -> None:
     network, (ids,) = tagger(crf=("Number",)), inputs("words")
     scores = network(ids, LENGTHS)
-    nan = {name: poison(value, LENGTHS) for name, value in scores.items()}
+    nan = {name: poison(value.detach(), LENGTHS) for name, value in scores.items()}
     crf = network.crf_of("Number")
     assert crf is network.crfs[0] and network.crf_of("upos") is None
     labels = {name: torch.randint(count, (3, 5)) for name, count in TARGETS.items()}
@@ -162,6 +162,11 @@ def test_labels_are_decoded_and_likely_with_a_crf_and_without() -> None:
     close(likely["Number"], crf.log_likelihood(scores["Number"], labels["Number"], LENGTHS))
     each = scores["upos"].log_softmax(-1).gather(2, labels["upos"][..., None]).squeeze(-1)
     close(likely["upos"], torch.where(LIVE, each, 0.0).sum(1))
+    for value in nan.values():
+        value.requires_grad_()
+    sum(value.sum() for value in network.log_likelihood(nan, labels, LENGTHS).values()).backward()
+    for value in nan.values():
+        assert value.grad is not None and not value.grad[~LIVE].any() and value.grad[LIVE].any()
     decoded = network.decode(nan, LENGTHS)
     assert torch.equal(decoded["Number"], crf.decode(scores["Number"], LENGTHS))
     assert torch.equal(decoded["upos"], torch.where(LIVE, scores["upos"].argmax(-1), -1))

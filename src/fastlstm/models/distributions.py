@@ -164,9 +164,10 @@ class NegativeBinomialOutput(Output):
         success = 1 / (1 + dispersion * mean)[..., None]
         wanted = np.asarray(levels)
         counts = np.ceil(special.nbdtrik(wanted, total, success))
-        # The inverse is of a smooth function, and rounding may have brought it to the next count.
-        below = np.maximum(counts - 1, 0)
-        counts = np.where(special.betainc(total, below + 1, success) >= wanted, below, counts)
+        # The inverse is rounded, and may have come to the count before or after.
+        for candidate in (np.maximum(counts - 1, 0), counts):
+            reached = special.betainc(total, candidate + 1, success) >= wanted
+            counts = np.where(reached, np.minimum(counts, candidate), candidate + 1)
         return _as_tensor_like(counts, forecast.raw)
 
     def sample(
