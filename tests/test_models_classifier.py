@@ -20,6 +20,7 @@ from fastlstm.models import (
     VectorConfig,
 )
 from model_checks import (
+    check_constants_follow_the_input,
     check_exports,
     check_parameters_get_gradients,
     check_rebuilt_from_config,
@@ -108,6 +109,13 @@ def test_padding_reaches_nothing(kind: str, pooling: str) -> None:
             close(alone["kind"][0], found["kind"][row])
     loss = sum(value.square().sum() for value in network(poison(x, LENGTHS), LENGTHS).values())
     check_parameters_get_gradients(network, loss)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_runs_on_any_device(kind: str, pooling: str) -> None:
+    make, batch = NETWORKS[kind]
+    check_constants_follow_the_input(make(pooling=pooling), (batch(), LENGTHS))
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

@@ -131,6 +131,14 @@ def test_padding_reaches_no_gradient(ragged) -> None:
     assert all(value.grad is not None and value.grad.any() for value in crf.parameters())
 
 
+def test_runs_on_any_device() -> None:
+    crf, scores, lengths = make_crf().to("meta"), make_scores().to("meta"), torch.tensor(LENGTHS)
+    labels = torch.zeros(4, STEPS, dtype=torch.int64, device="meta")
+    found = [crf.log_likelihood(scores, labels, lengths), crf.marginals(scores, lengths)]
+    for value in (*found, crf.decode(scores, lengths)):
+        assert value.device.type == "meta"
+
+
 def test_one_step_is_a_softmax() -> None:
     crf, scores = make_crf(), make_scores()[:, :1]
     labels = torch.tensor([[0], [1], [2], [1]])

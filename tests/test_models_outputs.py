@@ -176,6 +176,15 @@ def test_gradients_are_those_of_finite_differences(kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_losses_and_means_run_on_any_device(kind: str) -> None:
+    output = OUTPUTS[kind]
+    forecast = forecast_of(output, 2, 3, 2)
+    target, elsewhere = targets_of(output, forecast), Forecast(*(x.to("meta") for x in forecast))
+    assert output.loss(elsewhere, target.to("meta")).total.device.type == "meta"
+    assert output.mean(elsewhere).device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("loss", "in_window_units", "in_unit"),
     [("mse", 0.25, 4.0), ("mae", 0.5, 2.0), ("huber", 0.125, 1.5)],

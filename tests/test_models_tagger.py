@@ -20,6 +20,7 @@ from fastlstm.models import (
     WordConfig,
 )
 from model_checks import (
+    check_constants_follow_the_input,
     check_exports,
     check_parameters_get_gradients,
     check_rebuilt_from_config,
@@ -140,12 +141,23 @@ def test_padding_reaches_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rebuilt_exported_and_compiled(kind: str) -> None:
+def test_runs_on_any_device(kind: str) -> None:
+    given = inputs(kind)
+    check_constants_follow_the_input(tagger(kind), (given[0], LENGTHS, *given[1:]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rebuilt_from_its_configuration(kind: str) -> None:
     network, given = tagger(kind, crf=("upos",)), inputs(kind)
     if kind in ("vectors", "images"):
         size = len(network.encoder.standardise.mean)
         network.encoder.standardise.set_statistics(torch.ones(size), torch.full((size,), 2.0))
     check_rebuilt_from_config(network, lambda module: run(module, given, LENGTHS))
+
+
+@pytest.mark.parametrize("kind", ["characters", "cnn", "images"])
+def test_exported_and_compiled(kind: str) -> None:
+    network, given = tagger(kind, crf=("upos",)), inputs(kind)
     longer = [torch.cat((x, x), dim=1)[:2] for x in given]
     others = (longer[0], torch.tensor([9, 2]), *longer[1:])
     check_exports(network, (given[0], LENGTHS, *given[1:]), others)
