@@ -344,7 +344,7 @@ PAST = torch.zeros(2, WINDOW, CHANNELS, dtype=torch.float64)
             lambda: network_of(static_categories=(3,))(
                 PAST, static_categories=torch.tensor([[0], [3]])
             ),
-            "ids must be from 0 to 2, got 3",
+            "static_categories[:, 0] must be from 0 to 2, got 3",
         ),
     ],
 )

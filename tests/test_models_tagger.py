@@ -262,6 +262,14 @@ WORD_IDS = torch.zeros(2, 3, dtype=torch.int64)
             "got [3, 5, 6]",
         ),
         (
+            lambda: tagger("characters")(WORD_IDS + 11, characters=character_ids()[:2, :3]),
+            "words must be from 0 to 10, got 11",
+        ),
+        (
+            lambda: tagger("cnn")(WORD_IDS, characters=character_ids()[:2, :3] * 0 + 9),
+            "characters must be from 0 to 8, got 9",
+        ),
+        (
             lambda: tagger().log_likelihood(tagger()(WORD_IDS), {"xpos": WORD_IDS}),
             "no target 'xpos': the targets are upos, Number",
         ),

@@ -46,11 +46,13 @@ class Embedding(nn.Module):
 
     Args:
         config: the table's.
+        ids: what messages call the ids.
     """
 
-    def __init__(self, config: EmbeddingConfig) -> None:
+    def __init__(self, config: EmbeddingConfig, ids: str = "ids") -> None:
         super().__init__()
         self.config = config
+        self.ids = ids
         self.output_size = config.size
         weight = torch.randn(config.vocabulary_size, config.size)
         self.weight = nn.Parameter(weight, requires_grad=not config.frozen)
@@ -89,11 +91,11 @@ class Embedding(nn.Module):
 
     def _check(self, ids: Tensor) -> None:
         if ids.is_floating_point() or ids.dtype == torch.bool:
-            raise ModelError(f"ids must be of an integer dtype, got {ids.dtype}")
+            raise ModelError(f"{self.ids} must be of an integer dtype, got {ids.dtype}")
         if torch.compiler.is_compiling() or not has_readable_values(ids) or ids.is_cuda:
             return  # on an accelerator the look-up itself asserts, and reading would wait for it
         wrong = (ids < 0) | (ids >= len(self.weight))
         if bool(wrong.any()):
             raise ModelError(
-                f"ids must be from 0 to {len(self.weight) - 1}, got {int(ids[wrong][0])}"
+                f"{self.ids} must be from 0 to {len(self.weight) - 1}, got {int(ids[wrong][0])}"
             )

@@ -65,7 +65,7 @@ class CharacterEncoder(nn.Module):
         self.config = config
         self.output_size = config.output_size
         size = config.embedding_size
-        self.embedding = Embedding(EmbeddingConfig(config.vocabulary_size, size))
+        self.embedding = Embedding(EmbeddingConfig(config.vocabulary_size, size), "characters")
         if config.encoder == "lstm":
             lstm = LSTMConfig(hidden_size=config.output_size // 2, bidirectional=True)
             self.lstm = lstm.build(size)
@@ -117,7 +117,7 @@ class WordEncoder(nn.Module):
 
     def __init__(self, config: WordConfig) -> None:
         super().__init__()
-        self.embedding = Embedding(config.embedding)
+        self.embedding = Embedding(config.embedding, "words")
         self.characters = CharacterEncoder(config.characters) if config.characters else None
         of_characters = config.characters.output_size if config.characters else 0
         self.output_size = config.embedding.size + of_characters

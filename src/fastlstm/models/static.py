@@ -28,8 +28,8 @@ class StaticEncoder(nn.Module):
         self.output_size = numbers + sum(widths)
         self.standardise = Standardise(numbers)
         self.embeddings = nn.ModuleList(
-            Embedding(EmbeddingConfig(count, width))
-            for count, width in zip(categories, widths, strict=True)
+            Embedding(EmbeddingConfig(count, width), f"static_categories[:, {number}]")
+            for number, (count, width) in enumerate(zip(categories, widths, strict=True))
         )
 
     def forward(self, numbers: Tensor | None, categories: Tensor | None, past: Tensor) -> Tensor:
