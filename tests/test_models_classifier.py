@@ -172,6 +172,11 @@ def test_pretrained_vectors_are_taken_over_and_missing_ones_kept() -> None:
     assert str(error.value) == expected
 
 
+def test_vectors_begin_with_a_length_of_one() -> None:
+    lengths = Embedding(EmbeddingConfig(50, 400)).weight.norm(dim=1)
+    assert lengths.min() > 0.8 and lengths.max() < 1.2
+
+
 def test_frozen_vectors_get_no_gradient() -> None:
     network = text_network(embedding=EmbeddingConfig(11, 6, frozen=True))
     loss = sum(value.square().sum() for value in network(words()).values())

@@ -108,6 +108,11 @@ def test_a_words_vector_is_that_of_its_characters_alone(config: CharacterConfig)
         close(found[row, step], expected)
 
 
+def test_vectors_of_characters_begin_longer_than_those_of_words() -> None:
+    encoder = CharacterEncoder(CharacterConfig(500, embedding_size=40))
+    assert encoder.embedding.weight.std().item() == pytest.approx(1.0, abs=0.05)
+
+
 def test_an_image_is_encoded_on_its_own_and_standardised_by_channel() -> None:
     encoder = ImageEncoder(ImageConfig(2, 9, 7, filters=3, output_size=6)).double()
     (images,) = inputs("images")

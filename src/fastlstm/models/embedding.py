@@ -1,6 +1,7 @@
 """Vectors for the numbers of a vocabulary: words, pieces of words, characters."""
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,9 @@ class Embedding(nn.Module):
     another place (Gal & Ghahramani 2016); the others are scaled up by 1 / (1 - rate). One mask
     serves the whole batch (Merity et al. 2018).
 
+    Vectors begin with a length of about 1 (as those of Ma & Hovy 2016): a rare word keeps much of
+    what it began with, and longer vectors would drown what stands beside them.
+
     Args:
         config: the table's.
         ids: what messages call the ids.
@@ -54,7 +58,7 @@ class Embedding(nn.Module):
         self.config = config
         self.ids = ids
         self.output_size = config.size
-        weight = torch.randn(config.vocabulary_size, config.size)
+        weight = torch.randn(config.vocabulary_size, config.size) / math.sqrt(config.size)
         self.weight = nn.Parameter(weight, requires_grad=not config.frozen)
 
     def set_table(self, table: Tensor) -> None:

@@ -66,6 +66,8 @@ class CharacterEncoder(nn.Module):
         self.output_size = config.output_size
         size = config.embedding_size
         self.embedding = Embedding(EmbeddingConfig(config.vocabulary_size, size), "characters")
+        # Characters are few and each is seen often: longer vectors learn faster, and none is rare.
+        nn.init.normal_(self.embedding.weight)
         if config.encoder == "lstm":
             lstm = LSTMConfig(hidden_size=config.output_size // 2, bidirectional=True)
             self.lstm = lstm.build(size)
