@@ -84,7 +84,7 @@ class Frequency:
                 months, month_end = _MONTHS[letters]
                 return cls("months", step * months, month_end)
         raise DataError(
-            f"unknown frequency {text!r}: expected such as 15min, h, D, B, W, MS, QS, YS"
+            f"unknown frequency {text!r}: expected such as 15min, h, D, B, W, MS, QS, YS or 1"
         )
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Classes as numbers, and what each class weighs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -93,16 +93,6 @@ def class_weights(ids: np.ndarray, class_count: int) -> np.ndarray:
     weights = np.zeros(class_count, dtype=np.float32)
     weights[present] = len(ids) / (present.sum() * counts[present])
     return weights
-
-
-def check_same_length(what: str, labels: Sequence[Any], count: int) -> None:
-    """Compare the number of labels with that of examples.
-
-    Raises:
-        DataError: they differ.
-    """
-    if len(labels) != count:
-        raise DataError(f"{len(labels)} {what} for {count} examples: expected one each")
 
 
 def _plain(label: Any) -> Label:

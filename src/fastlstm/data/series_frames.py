@@ -70,6 +70,8 @@ def read_series(
         array = numbers_of(opened, name)
         array = grid.place(array if order is None else array[order])
         how = "forward" if fill == "zero" and name not in columns.targets else fill
+        if np.isnan(array).any():
+            array = array.copy()  # it may be the user's own memory
         row = fill_missing(array, grid.offsets, how)
         if row is None and not np.isfinite(array).all():
             row = int((~np.isfinite(array)).argmax())

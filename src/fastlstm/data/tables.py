@@ -34,8 +34,9 @@ def read_table(
     """Read some columns of a file; its suffix says how.
 
     Args:
-        path: `.csv`, `.tsv` (both may be `.gz`), `.parquet`, `.jsonl` or `.ndjson`. A CSV file with
-            semicolons and no comma in its first line is read with these.
+        path: `.csv`, `.tsv` (both may be `.gz`), `.parquet`, `.jsonl` or `.ndjson`. The sign that
+            separates the columns of a CSV file is a comma, semicolon or tab: the one that its first
+            line has most of.
         columns: which ones, in this order; None for all. `numbers` and `texts` are read too.
         numbers: columns that must hold numbers: they become float64; empty ones are null.
         texts: columns that must stay text, such as names that look like numbers.
@@ -56,8 +57,8 @@ def read_table(
     wanted = None if columns is None else list(dict.fromkeys([*columns, *numbers, *texts]))
     if path.name.endswith((".parquet", ".jsonl", ".ndjson")):
         table = _read_parquet(path, wanted) if path.suffix == ".parquet" else _read_json_lines(path)
+        _check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
         if wanted is not None:
-            _check_columns(path, wanted, table.column_names)
             table = table.select(wanted)
         return _with_types(path, table, numbers, texts)
     return read_csv(path, str(path), wanted, numbers, texts)
@@ -116,7 +117,8 @@ def _header(source: Any, shown: str) -> tuple[str, list[str]]:
     if first is None:
         first = source.read(2**16)
     line = first.splitlines()[0] if first.splitlines() else b""
-    delimiter = "," if b"," in line else "\t" if b"\t" in line else ";" if b";" in line else ","
+    tabs = shown.endswith((".tsv", ".tsv.gz"))
+    delimiter = "\t" if tabs else max(",;\t", key=lambda sign: line.count(sign.encode()))
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
     try:
         names = pyarrow.csv.read_csv(
@@ -140,8 +142,10 @@ def _read_blocks(
     import pyarrow as pa
     import pyarrow.csv
 
+    pool = _frugal_pool()
     reader = pyarrow.csv.open_csv(
         source,
+        memory_pool=pool,
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=block_bytes),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
@@ -155,14 +159,23 @@ def _read_blocks(
     blocks: list[list[pa.Array]] = [[] for _ in reader.schema]
     for batch in reader:
         for block, array in zip(blocks, batch.columns, strict=True):
-            block.append(_narrow(array))
+            block.append(_narrow(array, pool))
     arrays = [
-        _joined(block, field.type) for block, field in zip(blocks, reader.schema, strict=True)
+        _joined(block, field.type, pool) for block, field in zip(blocks, reader.schema, strict=True)
     ]
     return pa.table(arrays, names=reader.schema.names)
 
 
-def _narrow(array: "pa.Array") -> "pa.Array":
+def _frugal_pool() -> "pa.MemoryPool":
+    """Where pyarrow has it, jemalloc: it keeps a third less of what is freed than the default."""
+    import pyarrow as pa
+
+    if "jemalloc" in pa.supported_memory_backends():
+        return pa.jemalloc_memory_pool()
+    return pa.default_memory_pool()
+
+
+def _narrow(array: "pa.Array", pool: "pa.MemoryPool") -> "pa.Array":
     """Integers in the smallest type that holds them."""
     import pyarrow as pa
     from pyarrow import compute
@@ -173,17 +186,19 @@ def _narrow(array: "pa.Array") -> "pa.Array":
     low, high = limits["min"] or 0, limits["max"] or 0
     for bits, narrow in ((8, pa.int8()), (16, pa.int16()), (32, pa.int32())):
         if -(2 ** (bits - 1)) <= low and high < 2 ** (bits - 1):
-            return array.cast(narrow)
+            return array.cast(narrow, memory_pool=pool)
     return array
 
 
-def _joined(block: "list[pa.Array]", kind: "pa.DataType") -> "pa.ChunkedArray":
+def _joined(
+    block: "list[pa.Array]", kind: "pa.DataType", pool: "pa.MemoryPool"
+) -> "pa.ChunkedArray":
     import pyarrow as pa
 
     if not block or not pa.types.is_integer(kind):
         return pa.chunked_array(block, type=kind)
     widest = max((array.type for array in block), key=lambda found: found.bit_width)
-    return pa.chunked_array([array.cast(widest) for array in block])
+    return pa.chunked_array([array.cast(widest, memory_pool=pool) for array in block])
 
 
 def _csv_error(shown: str, name: str, error: Exception) -> DataError:
