@@ -63,6 +63,9 @@ def test_types_that_change_late(file, monkeypatch):
     assert [str(kind) for kind in table.schema.types] == ["int32", "string", "string"]
     assert table.column("a").to_pylist() == [*range(50), 70000, 8]
     assert table.column("b").to_pylist() == [*map(str, range(50)), "1.5", "x"]
+    cells = [f"line {i}\nand more" for i in range(50)]
+    lines = "".join(f'"{cell}"\n' for cell in cells)
+    assert read_table(file("a\n" + lines)).to_pydict() == {"a": cells}
     long = "z" * 5_000
     assert read_table(file(f"a\n1\n{long}\n")).to_pydict() == {"a": ["1", long]}
 

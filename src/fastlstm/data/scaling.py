@@ -46,10 +46,7 @@ class Scaler:
                 raise DataError(f"no column {name!r}: expected some of {', '.join(series.values)}")
             values = series.values[name][inside].astype(np.float64)
             mean[name] = float(values.mean())
-            deviation = float(values.std())
-            # Rounding leaves a constant column with a tiny deviation, which is no scale.
-            tiny = 1e-7 * max(1.0, abs(mean[name]))
-            scale[name] = deviation if deviation > tiny else 1.0
+            scale[name] = float(values.std()) or 1.0
         return cls(mean, scale)
 
     def transform(self, series: SeriesSet) -> SeriesSet:
