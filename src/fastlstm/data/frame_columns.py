@@ -38,7 +38,7 @@ def codes_of(opened: Any, name: str) -> tuple[np.ndarray, list[Any]]:
     """A column of names as numbers.
 
     Returns:
-        int64 `(S,)`, and the names in the order in which they appear.
+        int32 `(S,)`, and the names in the order in which they appear.
 
     Raises:
         DataError: a name is missing.
@@ -46,17 +46,18 @@ def codes_of(opened: Any, name: str) -> tuple[np.ndarray, list[Any]]:
     import pyarrow as pa
 
     array = opened[name].to_arrow()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # as pyarrow returns where it cannot be one chunk
-        array = pa.concat_arrays(array.chunks)
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = array.cast(array.type.value_type)
     if array.null_count:
         row = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0]
         raise DataError(f"column {name!r} is missing in row {row}")
+    # Encoded before the chunks are joined: the names are longer than their numbers.
     encoded = array.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # as some versions return for a single chunk
+        encoded = encoded.chunk(0)
+    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
 
 
 def numbers_of(opened: Any, name: str) -> np.ndarray:

@@ -187,7 +187,7 @@ def infer_frequency(stamps: np.ndarray, offsets: np.ndarray) -> Frequency:
     if not inside.any():
         raise DataError("cannot tell the frequency from series of one row: give `frequency`")
     inside = inside[1:]
-    distances = np.diff(stamps).astype(np.int64)[inside]
+    distances = np.diff(stamps).view(np.int64)[inside]
     if stamps.dtype.kind != "M":
         return Frequency("integers", _most_common(distances))
     if distances.min() >= 28 * DAY:
@@ -220,6 +220,8 @@ def _days_of(months: np.ndarray) -> np.ndarray:
 
 
 def _most_common(values: np.ndarray) -> int:
+    if (values == values[0]).all():
+        return int(values[0])
     found, counts = np.unique(values, return_counts=True)
     return int(found[counts.argmax()])
 

@@ -149,11 +149,12 @@ class SeriesSet:
         Raises:
             DataError: as for `calendar_features`, or a column has the name of a feature.
         """
-        parts = [calendar_features(self.stamps(index), names) for index in range(len(self))]
-        added = {
-            key: np.concatenate([part[key] for part in parts])
-            for key in (parts[0] if parts else ())
-        }
+        added: dict[str, np.ndarray] = {}
+        for index in range(len(self)):
+            part = slice(self.offsets[index], self.offsets[index + 1])
+            for name, values in calendar_features(self.stamps(index), names).items():
+                whole = added.setdefault(name, np.empty(self.offsets[-1], dtype=np.float32))
+                whole[part] = values
         for name in added:
             if name in self.values:
                 raise DataError(f"column {name!r} has the name of a calendar feature: rename it")

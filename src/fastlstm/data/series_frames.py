@@ -14,6 +14,8 @@ from fastlstm.data.frequency import Frequency, infer_frequency
 from fastlstm.data.series import SeriesColumns, SeriesSet
 from fastlstm.data.static import read_static
 
+_STRETCH = 2**16  # rows
+
 
 def read_series(
     frame: Any,
@@ -119,17 +121,24 @@ class _Grid:
             kind = "integers" if stamps.dtype.kind == "i" else "dates"
             raise DataError(f"a frequency of {frequency} does not fit time stamps that are {kind}")
         first = stamps[offsets[:-1]]
-        positions, exact = frequency.positions(stamps, first[codes])
-        if not exact.all():
-            row = int((~exact).argmax())
-            raise DataError(
-                f"series {names[codes[row]]!r}: {shown(stamps[row])} is not a whole number of "
-                f"steps ({frequency}) after {shown(first[codes[row]])}: give `frequency`, or "
-                f"resample the data"
-            )
+        positions = np.empty(len(stamps), dtype=np.int64)
+        # A stretch at a time: the arrays between are as long as what is calculated at once.
+        for start in range(0, len(stamps), _STRETCH):
+            part = slice(start, start + _STRETCH)
+            positions[part], exact = frequency.positions(stamps[part], first[codes[part]])
+            if not exact.all():
+                row = start + int((~exact).argmax())
+                raise DataError(
+                    f"series {names[codes[row]]!r}: {shown(stamps[row])} is not a whole number of "
+                    f"steps ({frequency}) after {shown(first[codes[row]])}: give `frequency`, or "
+                    f"resample the data"
+                )
         lengths = positions[offsets[1:] - 1] + 1
         grid = np.concatenate([[0], np.cumsum(lengths)])
-        return cls(grid, first, grid[codes] + positions, frequency)
+        for start in range(0, len(stamps), _STRETCH):
+            part = slice(start, start + _STRETCH)
+            positions[part] += grid[codes[part]]
+        return cls(grid, first, positions, frequency)
 
     @property
     def complete(self) -> bool:
