@@ -17,10 +17,10 @@ import torch
 from torch.utils.data import TensorDataset
 
 from fastlstm.data.errors import DataError
+from fastlstm.data.files import DATA_FOLDER_VARIABLE, download
 from fastlstm.data.images import ImageDataset
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-DATA_FOLDER_VARIABLE = "FASTLSTM_DATA"
 VALIDATION_IMAGES = 5_000
 # Constant, and apart from the seed of a run: every run is measured on the same images.
 SPLIT_SEED = 0
@@ -96,7 +96,7 @@ def read_idx(file: IdxFile) -> torch.Tensor:
     data_folder = os.environ.get(DATA_FOLDER_VARIABLE)
     if data_folder:
         return _decode(file, Path(data_folder) / "mnist" / file.name)
-    path = _download(file)
+    path = download(MIRROR + file.name, "mnist", f"mnist/{file.name}")
     try:
         return _decode(file, path)
     except DataError as error:
@@ -140,21 +140,3 @@ def _decode(file: IdxFile, path: Path) -> torch.Tensor:
         )
     values = np.frombuffer(content, np.uint8, offset=len(file.header)).reshape(file.shape)
     return torch.from_numpy(values.copy())
-
-
-def _download(file: IdxFile) -> Path:
-    import pooch
-
-    # pooch would print the checksum of the compressed file and advise to pin it.
-    pooch.get_logger().setLevel("WARNING")
-    url = MIRROR + file.name
-    try:
-        path = pooch.retrieve(
-            url, known_hash=None, fname=file.name, path=pooch.os_cache("fastlstm") / "mnist"
-        )
-    except OSError as error:  # the base of every network error that requests raises, too
-        raise DataError(
-            f"cannot download {url} ({type(error).__name__}): to work offline, set "
-            f"{DATA_FOLDER_VARIABLE} to a folder that holds mnist/{file.name}"
-        ) from error
-    return Path(path)

@@ -1,0 +1,105 @@
+"""Classes as numbers, and what each class weighs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastlstm.data.errors import DataError
+
+Label = str | int | bool
+
+
+class LabelIndex:
+    """The classes of a target, and the number of each.
+
+    Args:
+        classes: strings, integers or booleans, each once.
+
+    Raises:
+        DataError: a class appears twice, is of another type, or there is none.
+    """
+
+    def __init__(self, classes: Iterable[Any]) -> None:
+        self.classes: list[Label] = [_plain(label) for label in classes]
+        if not self.classes:
+            raise DataError("no classes: expected at least one label")
+        # The type is part of the key: True, 1 and 1.0 are equal in Python.
+        self._ids = {(type(label), label): index for index, label in enumerate(self.classes)}
+        if len(self._ids) != len(self.classes):
+            twice = next(label for label in self.classes if self.classes.count(label) > 1)
+            raise DataError(f"class {twice!r} appears twice")
+
+    @classmethod
+    def of(cls, labels: Iterable[Any]) -> "LabelIndex":
+        """The index of all labels that appear, in sorted order.
+
+        Raises:
+            DataError: there is none, or they are not all of one type.
+        """
+        found = {(type(label), label) for label in map(_plain, labels)}
+        kinds = {kind for kind, _ in found}
+        if len(kinds) > 1:
+            names = " and ".join(sorted(kind.__name__ for kind in kinds))
+            raise DataError(f"labels of more than one type ({names}): expected all of one")
+        return cls(sorted(label for _, label in found))
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def ids(self, labels: Iterable[Any]) -> np.ndarray:
+        """Labels as numbers.
+
+        Returns:
+            int64 array from 0 to `len(self) - 1`.
+
+        Raises:
+            DataError: a label is none of the classes.
+        """
+        plain = [_plain(label) for label in labels]
+        try:
+            return np.array([self._ids[type(label), label] for label in plain], dtype=np.int64)
+        except KeyError as error:
+            label = error.args[0][1]
+            shown = ", ".join(repr(known) for known in self.classes[:10])
+            more = f", … ({len(self)} in all)" if len(self) > 10 else ""
+            raise DataError(f"unknown label {label!r}: expected one of {shown}{more}") from None
+
+    def labels(self, ids: Iterable[int]) -> list[Label]:
+        """Numbers as labels."""
+        return [self.classes[index] for index in ids]
+
+
+def class_weights(ids: np.ndarray, class_count: int) -> np.ndarray:
+    """Weights that make every class count the same: N / (K * number of its examples).
+
+    The mean weight over the examples is 1. A class without examples gets 0, and K counts the
+    classes that have some (King & Zeng 2001; scikit-learn's "balanced").
+
+    Args:
+        ids: the class of every example, integers `(N,)`.
+        class_count: how many classes there are.
+
+    Returns:
+        float32 array `(class_count,)`.
+
+    Raises:
+        DataError: there is no example, or an id is out of range.
+    """
+    if len(ids) == 0 or ids.min() < 0 or ids.max() >= class_count:
+        raise DataError(f"class weights need ids from 0 to {class_count - 1}, at least one of them")
+    counts = np.bincount(ids, minlength=class_count)
+    present = counts > 0
+    weights = np.zeros(class_count, dtype=np.float32)
+    weights[present] = len(ids) / (present.sum() * counts[present])
+    return weights
+
+
+def _plain(label: Any) -> Label:
+    if isinstance(label, np.generic):
+        label = label.item()
+    if not isinstance(label, str | int | bool):
+        raise DataError(
+            f"label {label!r} is a {type(label).__name__}: expected a string or an integer"
+        )
+    return label

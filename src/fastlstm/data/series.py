@@ -1,0 +1,200 @@
+"""Many series on a regular grid of time steps: one array a column, one series behind the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from fastlstm.data.calendar import calendar_features
+from fastlstm.data.errors import DataError
+from fastlstm.data.frequency import Frequency
+
+TimeKind = Literal["datetime", "date", "integer", "text"]
+
+
+@dataclass(frozen=True)
+class SeriesColumns:
+    """Which column of a long frame (a row for each series and time step) is what.
+
+    Args:
+        identifier: whose row it is; None where there is only one series.
+        time: when: dates, date-times, ISO 8601 text, or integers that count steps.
+        targets: what is to be forecast.
+        past: covariates that are known up to now.
+        future: covariates that are known ahead, over the horizon too.
+        static: properties of the series that never change: numbers, or text as categories.
+    """
+
+    identifier: str | None = "unique_id"
+    time: str = "ds"
+    targets: tuple[str, ...] = ("y",)
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise DataError("no target column: expected at least one")
+        names = [*filter(None, [self.identifier]), self.time, *self.values, *self.static]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"column {name!r} is given two roles")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns with a number for each step."""
+        return (*self.targets, *self.past, *self.future)
+
+
+@dataclass(frozen=True)
+class FrameStyle:
+    """How the user's frame looks, so that forecasts can look the same.
+
+    Args:
+        backend: the data frame library, as narwhals names it.
+        time: the kind of the time column.
+        time_zone: that of the time column; None where it has none.
+        wall_time: with a time zone: whether inside time is that of the clock on the wall, as for
+            days, which are not all of 24 hours; else UTC.
+    """
+
+    backend: Any = "pyarrow"
+    time: TimeKind = "integer"
+    time_zone: str | None = None
+    wall_time: bool = False
+
+
+@dataclass(frozen=True)
+class StaticCovariates:
+    """What never changes about each of N series.
+
+    Args:
+        numbers: float32 `(N, S)`.
+        categories: int64 `(N, K)`, from 1; 0 is a category that was not known.
+        number_names: the names of the S columns.
+        known: for each of the K columns its categories, in the order of their numbers.
+    """
+
+    numbers: np.ndarray
+    categories: np.ndarray
+    number_names: tuple[str, ...] = ()
+    known: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, count: int) -> "StaticCovariates":
+        """No covariates, of `count` series."""
+        empty = np.zeros((count, 0))
+        return cls(empty.astype(np.float32), empty.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class SeriesSet:
+    """N series without gaps.
+
+    Row `offsets[i] + t` is step t of series i, and its time stamp is t steps after `first[i]`.
+
+    Args:
+        names: the identifier of each series, `(N,)`.
+        offsets: int64 `(N + 1,)`.
+        first: the first time stamp of each, `datetime64[us]` or int64 `(N,)`.
+        frequency: the distance of two steps, the same in all series.
+        values: float32 `(offsets[-1],)` for each column, without missing values.
+        columns: the roles of the columns.
+        static: what never changes.
+        calendar: the names of calendar features that `values` holds.
+        style: how the user's frame looked.
+    """
+
+    names: list[Any]
+    offsets: np.ndarray
+    first: np.ndarray
+    frequency: Frequency
+    values: dict[str, np.ndarray]
+    columns: SeriesColumns
+    static: StaticCovariates
+    calendar: tuple[str, ...] = ()
+    style: FrameStyle = FrameStyle()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of steps of each series, int64 `(N,)`."""
+        return np.diff(self.offsets)
+
+    @property
+    def future_names(self) -> tuple[str, ...]:
+        """The columns that are known ahead: the user's, then sine and cosine of the calendar."""
+        own = self.columns.future
+        return (*own, *(f"{name}_{part}" for name in self.calendar for part in ("sin", "cos")))
+
+    def stamps(self, index: int) -> np.ndarray:
+        """The time stamps of one series, `(T_i,)`."""
+        return self.frequency.stamps(self.first[index], np.arange(self.lengths[index]))
+
+    def future_stamps(self, horizon: int) -> np.ndarray:
+        """The time stamps that follow each series, `(N, horizon)`."""
+        positions = self.lengths[:, None] + np.arange(horizon)
+        first = np.repeat(self.first, horizon)
+        return self.frequency.stamps(first, positions.ravel()).reshape(len(self), horizon)
+
+    def with_calendar(self, names: Sequence[str]) -> "SeriesSet":
+        """Add calendar features, which are known ahead.
+
+        Args:
+            names: as for `calendar_features`.
+
+        Raises:
+            DataError: as for `calendar_features`, or a column has the name of a feature.
+        """
+        added: dict[str, np.ndarray] = {}
+        for index in range(len(self)):
+            part = slice(self.offsets[index], self.offsets[index + 1])
+            for name, values in calendar_features(self.stamps(index), names).items():
+                whole = added.setdefault(name, np.empty(self.offsets[-1], dtype=np.float32))
+                whole[part] = values
+        for name in added:
+            if name in self.values:
+                raise DataError(f"column {name!r} has the name of a calendar feature: rename it")
+        return replace(self, values=self.values | added, calendar=(*self.calendar, *names))
+
+
+def series_from_array(values: Any, names: Sequence[str] = ("y",)) -> SeriesSet:
+    """Take series from an array: steps are counted from 0.
+
+    Args:
+        values: `(T,)` for one series, `(N, T)` for N, `(N, T, C)` for N series of C targets.
+        names: the names of the C targets.
+
+    Raises:
+        DataError: the array has another shape or type, is empty, or holds NaN or infinity.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"an array of {array.dtype}: expected numbers")
+    if array.ndim not in (1, 2, 3) or array.size == 0:
+        raise DataError(f"an array of shape {array.shape}: expected (T,), (N, T) or (N, T, C)")
+    if array.ndim < 3:
+        array = array.reshape(-1, array.shape[-1], 1)
+    count, steps, channels = array.shape
+    if channels != len(names):
+        raise DataError(f"{channels} targets in an array of shape {array.shape}: got names {names}")
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        series, step, channel = wrong[0]
+        raise DataError(
+            f"{names[channel]!r} is {array[series, step, channel]} at step {step} of series "
+            f"{series}: expected numbers only"
+        )
+    flat = array.reshape(-1, channels).astype(np.float32)
+    return SeriesSet(
+        names=list(range(count)),
+        offsets=np.arange(count + 1, dtype=np.int64) * steps,
+        first=np.zeros(count, dtype=np.int64),
+        frequency=Frequency("integers", 1),
+        values={name: np.ascontiguousarray(flat[:, index]) for index, name in enumerate(names)},
+        columns=SeriesColumns(targets=tuple(names)),
+        static=StaticCovariates.none(count),
+    )

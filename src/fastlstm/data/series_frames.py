@@ -1,0 +1,285 @@
+"""Long data frames as series on a regular grid, and forecasts as such frames again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastlstm.data.calendar import calendar_features
+from fastlstm.data.errors import DataError
+from fastlstm.data.filling import Fill, check_fill, fill_missing
+from fastlstm.data.frame_columns import codes_of, numbers_of, open_frame, shown, stamps_of
+from fastlstm.data.frequency import Frequency, infer_frequency
+from fastlstm.data.series import SeriesColumns, SeriesSet
+from fastlstm.data.static import read_static
+
+_STRETCH = 2**16  # rows
+
+
+def read_series(
+    frame: Any,
+    columns: SeriesColumns | None = None,
+    frequency: str | Frequency | None = None,
+    fill: Fill = "error",
+    static_frame: Any = None,
+    known_categories: Mapping[str, list[str]] | None = None,
+) -> SeriesSet:
+    """Read a long data frame: a row for each series and time step.
+
+    Rows may come in any order. Series are numbered as they appear, and each runs from its own first
+    to its own last time stamp.
+
+    Args:
+        frame: of pandas, Polars or pyarrow.
+        columns: which column is what, None for `unique_id`, `ds`, `y`; others are passed over.
+        frequency: the distance of two steps, as `Frequency.parse` reads it; None to find it out.
+        fill: what becomes of steps without a row and of missing values. `error` names the first;
+            `forward` and `linear` are those of `fill_missing`; `zero` is for targets, covariates
+            are then filled forward.
+        static_frame: a row for each series with the static columns; None where `frame` has them.
+        known_categories: those of `StaticCovariates.known` of the series that a model was trained
+            on; None to take those that appear.
+
+    Raises:
+        DataError: a column is missing or of a wrong type; a row appears twice; a time stamp is not
+            on the grid; a value is infinite, or missing and not to be filled. The message names the
+            column, the series and the time stamp.
+    """
+    check_fill(fill)
+    columns = columns or SeriesColumns()
+    identifier = [columns.identifier] if columns.identifier is not None else []
+    static_columns = () if static_frame is not None else columns.static
+    opened = open_frame(frame, [*identifier, columns.time, *columns.values, *static_columns])
+    stamps, style = stamps_of(opened, columns.time)
+    if columns.identifier is None:
+        codes, names = np.zeros(len(stamps), dtype=np.int64), [0]
+    else:
+        codes, names = codes_of(opened, columns.identifier)
+    order = _order(codes, stamps)
+    if order is not None:
+        codes, stamps = codes[order], stamps[order]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(names)))])
+    _check_twice(codes, stamps, names)
+    if isinstance(frequency, str):
+        frequency = Frequency.parse(frequency)
+    frequency = frequency or infer_frequency(stamps, offsets)
+    grid = _Grid.of(codes, stamps, offsets, frequency, names)
+    if not grid.complete and fill == "error":
+        raise DataError(grid.missing_message(names))
+    values = {}
+    for name in columns.values:
+        array = numbers_of(opened, name)
+        array = grid.place(array if order is None else array[order])
+        how = "forward" if fill == "zero" and name not in columns.targets else fill
+        if np.isnan(array).any():
+            array = array.copy()  # it may be the user's own memory
+        row = fill_missing(array, grid.offsets, how)
+        if row is None and not np.isfinite(array).all():
+            row = int((~np.isfinite(array)).argmax())
+        if row is not None:
+            raise DataError(_value_message(name, array[row], grid.where(row, names), fill))
+        values[name] = array
+    return SeriesSet(
+        names=names,
+        offsets=grid.offsets,
+        first=grid.first,
+        frequency=frequency,
+        values=values,
+        columns=columns,
+        static=read_static(
+            opened if static_frame is None else static_frame,
+            columns,
+            names,
+            codes if order is None else codes[np.argsort(order)],
+            known_categories,
+            own_frame=static_frame is not None,
+        ),
+        style=style,
+    )
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where each row of the frame stands among the steps of all series."""
+
+    offsets: np.ndarray
+    first: np.ndarray
+    rows: np.ndarray
+    frequency: Frequency
+
+    @classmethod
+    def of(
+        cls,
+        codes: np.ndarray,
+        stamps: np.ndarray,
+        offsets: np.ndarray,
+        frequency: Frequency,
+        names: list[Any],
+    ) -> "_Grid":
+        if (frequency.unit == "integers") != (stamps.dtype.kind == "i"):
+            kind = "integers" if stamps.dtype.kind == "i" else "dates"
+            raise DataError(f"a frequency of {frequency} does not fit time stamps that are {kind}")
+        first = stamps[offsets[:-1]]
+        positions = np.empty(len(stamps), dtype=np.int64)
+        # A stretch at a time: the arrays between are as long as what is calculated at once.
+        for start in range(0, len(stamps), _STRETCH):
+            part = slice(start, start + _STRETCH)
+            positions[part], exact = frequency.positions(stamps[part], first[codes[part]])
+            if not exact.all():
+                row = start + int((~exact).argmax())
+                raise DataError(
+                    f"series {names[codes[row]]!r}: {shown(stamps[row])} is not a whole number of "
+                    f"steps ({frequency}) after {shown(first[codes[row]])}: give `frequency`, or "
+                    f"resample the data"
+                )
+        lengths = positions[offsets[1:] - 1] + 1
+        grid = np.concatenate([[0], np.cumsum(lengths)])
+        for start in range(0, len(stamps), _STRETCH):
+            part = slice(start, start + _STRETCH)
+            positions[part] += grid[codes[part]]
+        return cls(grid, first, positions, frequency)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.rows) == self.offsets[-1]
+
+    def place(self, values: np.ndarray) -> np.ndarray:
+        """Values of the rows at their steps, NaN at the steps between."""
+        if self.complete:
+            return np.ascontiguousarray(values)
+        placed = np.full(self.offsets[-1], np.nan, dtype=np.float32)
+        placed[self.rows] = values
+        return placed
+
+    def where(self, row: int, names: list[Any]) -> str:
+        series = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        stamp = self.frequency.stamps(self.first[series], np.array(row - self.offsets[series]))
+        return f"series {names[series]!r} at {shown(stamp)}"
+
+    def missing_message(self, names: list[Any]) -> str:
+        there = np.zeros(self.offsets[-1], dtype=bool)
+        there[self.rows] = True
+        where = self.where(int(there.argmin()), names)
+        count = int(self.offsets[-1]) - len(self.rows)
+        return (
+            f"no row for {where}, and {count} missing in all ({self.frequency} between steps): "
+            f"complete the data, or choose fill='forward', 'linear' or 'zero'"
+        )
+
+
+def read_future(frame: Any, series: SeriesSet, horizon: int) -> dict[str, np.ndarray]:
+    """Read what is known ahead: the future covariates of the steps that follow each series.
+
+    Args:
+        frame: the columns of identifier, time and future covariates; further rows are passed over.
+            None where only calendar features are needed.
+        series: those to be forecast.
+        horizon: how many steps.
+
+    Returns:
+        float32 `(N, horizon)` for each of `series.future_names`.
+
+    Raises:
+        DataError: a column is missing, or a series lacks a step; the message names it.
+    """
+    names = series.columns.future
+    stamps = series.future_stamps(horizon)
+    known = {name: np.full((len(series), horizon), np.nan, dtype=np.float32) for name in names}
+    if names and frame is None:
+        raise DataError(f"forecasts need the future of {', '.join(names)}: expected a frame of it")
+    if names:
+        _place_future(frame, series, known)
+    for name, array in known.items():
+        if not np.isfinite(array).all():
+            index, step = np.argwhere(~np.isfinite(array))[0]
+            raise DataError(
+                f"future covariate {name!r} is missing for series {series.names[index]!r} at "
+                f"{shown(stamps[index, step])}: expected a number for each of the {horizon} steps "
+                f"from {shown(stamps[index, 0])}"
+            )
+    calendar = calendar_features(stamps.ravel(), series.calendar)
+    return known | {name: array.reshape(stamps.shape) for name, array in calendar.items()}
+
+
+def forecast_frame(
+    series: SeriesSet, values: Mapping[str, np.ndarray], horizon: int, like: Any = None
+) -> Any:
+    """Forecasts as a long frame, in the library of the user's own frame.
+
+    Args:
+        series: those that were forecast.
+        values: an array `(N, horizon)` for each column.
+        horizon: how many steps.
+        like: a frame of another library to use; None for that of `series`.
+
+    Returns:
+        A frame of identifier (where the user's had one), time and the columns of `values`.
+    """
+    import narwhals.stable.v2 as nw
+
+    style = series.style
+    backend = style.backend if like is None else nw.from_native(like).implementation
+    data: dict[str, Any] = {}
+    if series.columns.identifier is not None:
+        data[series.columns.identifier] = [name for name in series.names for _ in range(horizon)]
+    data[series.columns.time] = series.future_stamps(horizon).ravel()
+    data |= {name: np.asarray(array).ravel() for name, array in values.items()}
+    frame = nw.from_dict(data, backend=backend)
+    time = nw.col(series.columns.time)
+    if style.time_zone is not None:
+        time = time.dt.replace_time_zone(style.time_zone if style.wall_time else "UTC")
+        time = time.dt.convert_time_zone(style.time_zone)
+    elif style.time == "date":
+        time = time.cast(nw.Date)
+    return frame.with_columns(time).to_native()
+
+
+def _place_future(frame: Any, series: SeriesSet, known: dict[str, np.ndarray]) -> None:
+    columns = series.columns
+    identifier = [columns.identifier] if columns.identifier is not None else []
+    opened = open_frame(frame, [*identifier, columns.time, *columns.future])
+    stamps, _ = stamps_of(opened, columns.time)
+    if columns.identifier is None:
+        index = np.zeros(len(stamps), dtype=np.int64)
+    else:
+        codes, names = codes_of(opened, columns.identifier)
+        numbers = {name: number for number, name in enumerate(series.names)}
+        index = np.array([numbers.get(name, -1) for name in names], dtype=np.int64)[codes]
+    rows = np.flatnonzero(index >= 0)
+    index = index[rows]
+    positions, exact = series.frequency.positions(stamps[rows], series.first[index])
+    steps = positions - series.lengths[index]
+    horizon = next(iter(known.values())).shape[1]
+    inside = exact & (steps >= 0) & (steps < horizon)
+    for name, array in known.items():
+        array[index[inside], steps[inside]] = numbers_of(opened, name)[rows[inside]]
+
+
+def _order(codes: np.ndarray, stamps: np.ndarray) -> np.ndarray | None:
+    """How to sort rows by series and time; None where they are."""
+    same = codes[1:] == codes[:-1]
+    if ((codes[1:] > codes[:-1]) | (same & (stamps[1:] >= stamps[:-1]))).all():
+        return None
+    return np.lexsort((stamps, codes))
+
+
+def _check_twice(codes: np.ndarray, stamps: np.ndarray, names: list[Any]) -> None:
+    twice = (codes[1:] == codes[:-1]) & (stamps[1:] == stamps[:-1])
+    if twice.any():
+        row = int(twice.argmax())
+        raise DataError(
+            f"series {names[codes[row]]!r} has two rows for {shown(stamps[row])}, and "
+            f"{int(twice.sum())} such in all"
+        )
+
+
+def _value_message(name: str, value: np.floating, where: str, fill: str) -> str:
+    if np.isinf(value):
+        return f"column {name!r} is {value} in {where}: expected finite numbers"
+    if fill == "error":
+        return (
+            f"column {name!r} is missing in {where}: complete the data, or choose fill='forward', "
+            f"'linear' or 'zero'"
+        )
+    return f"column {name!r} has no value in all of the series: nothing to fill {where} with"

@@ -1,0 +1,187 @@
+"""Files by column names: types, small memory, and errors that name file, column and line."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from fastlstm.data import DataError, read_table
+
+
+def fails(message):
+    return pytest.raises(DataError, match=f"^{re.escape(message)}$")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="file.csv"):
+        path = tmp_path / name
+        content = content if isinstance(content, bytes) else content.encode()
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return path
+
+    return write
+
+
+TEXT = 'id,when,y,label,"a, b"\n007,2024-01-01,1,NA,x\n08,2024-01-02,2.5,,"two\nlines"\n'
+
+
+@pytest.mark.parametrize(("name", "by"), [("f.csv", ","), ("f.csv.gz", ","), ("f.tsv", "\t")])
+def test_csv(file, name, by):
+    path = file(TEXT.replace("a, b", "@").replace(",", by).replace("@", "a, b"), name)
+    table = read_table(path, texts=["id", "label"], columns=["a, b", "y"], numbers=["y"])
+    assert table.column_names == ["a, b", "y", "id", "label"]
+    assert table.to_pydict() == {
+        "a, b": ["x", "two\nlines"],
+        "y": [1.0, 2.5],
+        "id": ["007", "08"],
+        "label": ["NA", ""],
+    }
+    assert pa.types.is_date(read_table(path).schema.field("when").type)
+
+
+def test_semicolons_and_mark(file):
+    path = file(b"\xef\xbb\xbfa;b\r\n1;x\r\n")
+    assert read_table(path).to_pydict() == {"a": [1], "b": ["x"]}
+
+
+def test_missing_numbers_are_null(file):
+    assert read_table(file("a,b\n1,\n,2\n"), ["a"], ["a"]).to_pydict() == {"a": [1, None]}
+
+
+def test_types_that_change_late(file, monkeypatch):
+    from fastlstm.data import tables
+
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 64)
+    rows = [f"{i},{i},2024-01-01" for i in range(50)] + ["70000,1.5,soon", "8,x,2024-01-01"]
+    table = read_table(file("a,b,c\n" + "\n".join(rows) + "\n"))
+    assert [str(kind) for kind in table.schema.types] == ["int32", "string", "string"]
+    assert table.column("a").to_pylist() == [*range(50), 70000, 8]
+    assert table.column("b").to_pylist() == [*map(str, range(50)), "1.5", "x"]
+    cells = [f"line {i}\nand more" for i in range(50)]
+    lines = "".join(f'"{cell}"\n' for cell in cells)
+    assert read_table(file("a\n" + lines)).to_pydict() == {"a": cells}
+    long = "z" * 5_000
+    assert read_table(file(f"a\n1\n{long}\n")).to_pydict() == {"a": ["1", long]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,y\n" + "1,2\n" * 9 + "1,x\n", ", column 'y', line 11: 'x' is no number"),
+        ("a,y\n1,2\n1,2,3\n", ", line 3: expected 2 columns, got 3: 1,2,3"),
+        ("a,y\n1,2\n1\n", ", line 3: expected 2 columns, got 1: 1"),
+        ("a,b\n1,2\n", " has no column 'y': it has a, b"),
+        ("y,y\n1,2\n", " has two columns named 'y'"),
+        ("", " is empty: expected a line of column names"),
+    ],
+)
+def test_wrong_csv(file, content, message):
+    path = file(content)
+    with fails(f"{path}{message}"):
+        read_table(path, numbers=["y"])
+
+
+def test_line_of_a_wrong_number_in_a_later_block(file, monkeypatch):
+    from fastlstm.data import tables
+
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 64)
+    path = file("y\n" + "1\n" * 200 + "x\n")
+    with fails(f"{path}, column 'y', line 202: 'x' is no number"):
+        read_table(path, numbers=["y"])
+
+
+def test_not_utf8(file):
+    path = file(b"a,b\n1,\xff\xfe\n")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}, column 'b'.*UTF"):
+        read_table(path)
+
+
+def test_no_such_file(file, tmp_path):
+    with fails(f"{tmp_path / 'no.csv'} does not exist"):
+        read_table(tmp_path / "no.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with fails(f"{tmp_path / 'folder.csv'} is no file"):
+        read_table(tmp_path / "folder.csv")
+    kinds = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet, .jsonl, .ndjson"
+    with fails(f"cannot read f.xlsx: expected one of {kinds}"):
+        read_table("f.xlsx")
+
+
+def test_parquet(tmp_path):
+    path = tmp_path / "f.parquet"
+    pyarrow.parquet.write_table(pa.table({"id": [7, 8], "y": ["1", "x"], "z": [1, 2]}), path)
+    table = read_table(path, ["z"], texts=["id"])
+    assert table.to_pydict() == {"z": [1, 2], "id": ["7", "8"]}
+    with fails(f"{path}, column 'y', line 2: 'x' is no number"):
+        read_table(path, numbers=["y"])
+    with fails(f"{path} has no column 'no': it has id, y, z"):
+        read_table(path, ["no"])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))} is no complete Parquet file: "):
+        read_table(path)
+
+
+def test_json_lines(file):
+    lines = [{"id": 1, "y": 2, "t": "a"}, {"id": 2, "y": None, "t": "b"}]
+    path = file("\n".join(map(json.dumps, lines)), "f.jsonl")
+    assert read_table(path, ["t"], numbers=["y"]).to_pydict() == {"t": ["a", "b"], "y": [2, None]}
+    with fails(f"{path}, column 't', line 1: 'a' is no number"):
+        read_table(path, numbers=["t"])
+    with fails(f"{path} has no column 'no': it has id, y, t"):
+        read_table(path, texts=["no"])
+    path = file('{"a": [1]}\n', "f.jsonl")
+    with fails(f"{path}, column 'a' holds list<item: int64>: expected numbers"):
+        read_table(path, numbers=["a"])
+
+
+def test_wrong_json_lines(file):
+    path = file('{"a": 1}\n{"a": \n', "f.jsonl")
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}, line 2: no JSON: "):
+        read_table(path)
+    path = file('{"a": 1}\n[2]\n', "f.ndjson")
+    with fails(f"{path}, line 2: a list: expected a JSON object"):
+        read_table(path)
+    path = file('{"a": 1}\n{"a": "x"}\n', "f.ndjson")
+    with pytest.raises(DataError, match=f"^cannot read {re.escape(str(path))}: .*row 1"):
+        read_table(path)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_a_million_rows_take_little_memory(file):
+    """What is held and what is needed on the way, together at most twice the file."""
+    rows = "".join(f"series_{i % 7},{i},{i % 997}.251234\n" for i in range(10**6))
+    path, small = file("unique_id,ds,y\n" + rows), file("unique_id,ds,y\na,1,2.5\n", "small.csv")
+    program = f"""if True:
+        import threading
+        from fastlstm.data import read_table
+
+        def used():
+            lines = open("/proc/self/status").read().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+        read_table({str(small)!r})  # the libraries themselves
+        before, most, done = used(), [0], threading.Event()
+
+        def watch():
+            while not done.wait(0.002):
+                most[0] = max(most[0], used())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        table = read_table({str(path)!r}, numbers=["y"])
+        done.set()
+        thread.join()
+        print(len(table), max(most[0], used()) - before)
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    rows, kilobytes = map(int, found.stdout.split())
+    assert rows == 10**6
+    assert kilobytes * 1024 < 2 * path.stat().st_size
