@@ -104,7 +104,9 @@ def images() -> Page:
     precision = (np.diag(counts) / counts.sum(axis=0)).tolist()
     recall = (np.diag(counts) / counts.sum(axis=1)).tolist()
     f1 = [2 * p * r / (p + r) for p, r in zip(precision, recall, strict=True)]
-    description = "A classifier of 28×28 images, read row by row by a bidirectional LSTM of 128 units."
+    description = (
+        "A classifier of 28×28 images, read row by row by a bidirectional LSTM of 128 units."
+    )
     return Summary("mnist", description, scores, FACTS), [
         metric_table(scores),
         learning_curves(curves(10, (2.1, 0.011), (0.91, 0.989), "accuracy")),
@@ -122,6 +124,7 @@ TEXTS = [
     "if you like this sort of thing, this is the sort of thing you will like .",
     "一部令人失望的电影，但摄影很美。",
 ]
+REVIEW = "a smart , funny and surprisingly moving film that never once loses its nerve ."
 
 
 def texts() -> Page:
@@ -130,7 +133,7 @@ def texts() -> Page:
         Mistake(text, ("positive", "negative")[number % 2], ("negative", "positive")[number % 2], p)
         for number, (text, p) in enumerate(zip(TEXTS, (0.99, 0.97, 0.93, 0.9, 0.88), strict=True))
     ]
-    words = "a smart , funny and surprisingly moving film that never once loses its nerve .".split()
+    words = REVIEW.split()
     weights = np.exp([0, 3, 0, 2.6, 0, 1, 2.9, 0, 0, 0.5, 0, 1, 0, 0.7, 0])
     attended = AttendedSentence(words, (weights / weights.sum()).tolist(), "positive, 97 %")
     description = "A classifier of sentences into positive and negative, by words."
@@ -144,11 +147,18 @@ def texts() -> Page:
     ]
 
 
+LABELS = "NOUN PUNCT VERB PRON ADP DET PROPN ADJ AUX ADV CCONJ PART NUM SCONJ INTJ X SYM"
+TOKENS = "What if Google expanded on its search - engine ( and now e-mail ) wares into a"
+ACTUAL = "PRON SCONJ PROPN VERB ADP PRON NOUN PUNCT NOUN PUNCT CCONJ ADV NOUN PUNCT NOUN ADP DET"
+PHASES = "Rest Preparation Stroke Hold Retraction"
+
+
 def tags() -> Page:
     generator = np.random.default_rng(2)
-    labels = "NOUN PUNCT VERB PRON ADP DET PROPN ADJ AUX ADV CCONJ PART NUM SCONJ INTJ X SYM".split()
+    labels = LABELS.split()
     size = len(labels)
-    counts = np.diag((4100 / np.arange(1, size + 1)).astype(int)) + generator.poisson(3, (size, size))
+    counts = np.diag((4100 / np.arange(1, size + 1)).astype(int))
+    counts += generator.poisson(3, (size, size))
     support = counts.sum(axis=1)
     recall = (np.diag(counts) / support).tolist()
     precision = (np.diag(counts) / counts.sum(axis=0)).tolist()
@@ -156,14 +166,13 @@ def tags() -> Page:
         [Metric("accuracy", 0.9421, 0.8612, percent=True), Metric("macro F1", 0.871, percent=True)],
         "most frequent tag of each word",
     )
-    tokens = "What if Google expanded on its search - engine ( and now e-mail ) wares into a".split()
-    actual = "PRON SCONJ PROPN VERB ADP PRON NOUN PUNCT NOUN PUNCT CCONJ ADV NOUN PUNCT NOUN ADP DET"
-    predicted = actual.replace("ADV NOUN", "ADV ADJ").replace("PRON SCONJ", "PRON ADP")
+    tokens = TOKENS.split()
+    predicted = ACTUAL.replace("ADV NOUN", "ADV ADJ").replace("PRON SCONJ", "PRON ADP")
     sentences = [
-        TaggedSentence(tokens, actual.split(), predicted.split()),
-        TaggedSentence(tokens * 6, actual.split() * 6, actual.split() * 6),
+        TaggedSentence(tokens, ACTUAL.split(), predicted.split()),
+        TaggedSentence(tokens * 6, ACTUAL.split() * 6, ACTUAL.split() * 6),
     ]
-    phases = "Rest Preparation Stroke Hold Retraction".split()
+    phases = PHASES.split()
     truth = [phase for phase in phases * 4 for _ in range(int(generator.integers(20, 90)))]
     shifted = truth[7:] + truth[-1:] * 7
     said = [s if generator.random() > 0.01 else phases[0] for s in shifted]

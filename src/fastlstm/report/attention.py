@@ -72,15 +72,7 @@ def _sentence(sentence: AttendedSentence) -> Markup:
     for place, (token, weight) in enumerate(zip(sentence.tokens, sentence.weights, strict=True)):
         number = f"{100 * weight:.0f}%"
         note = [element("sub", number)] if place in named else []
-        depth = weight / largest
-        word = element(
-            "span",
-            token,
-            *note,
-            class_="deep" if depth > 0.55 else None,
-            style=f"--depth: {depth:.2f}",
-        )
-        words += [word, " "]
+        words += [element("span", token, *note, style=f"--depth: {weight / largest:.2f}"), " "]
     return element(
         "li",
         element("p", joined(words), class_="words", dir="auto"),

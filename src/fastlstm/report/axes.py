@@ -208,20 +208,21 @@ _CLOCK_STEPS = (
 )
 _TIME_STEPS = (
     *(_TimeStep(_time, _day_and_year, seconds=seconds) for seconds in _CLOCK_STEPS),
-    *(_TimeStep(_day, _year, seconds=_DAY * days) for days in (1, 2, 7, 14)),
+    *(_TimeStep(_day, _year, seconds=_DAY * days) for days in (1, 2, 4, 7, 14)),
     *(_TimeStep(_month, _year, months=months) for months in (1, 3, 6)),
     *(_TimeStep(_year, _nothing, months=12 * years) for years in (1, 2, 5, 10, 20, 50, 100, 200)),
 )
 
 
 def _dated(
-    dates: Iterable[datetime],
+    dates: Sequence[datetime],
     label: Callable[[datetime], str],
     context: Callable[[datetime], str],
 ) -> Iterable[Tick]:
-    before = ""
-    for date in dates:
-        around = context(date)
+    contexts = [context(date) for date in dates]
+    # Where the context changes at the second tick already, two would stand too close.
+    before = contexts[0] if len(contexts) > 2 and contexts[0] != contexts[1] else ""
+    for date, around in zip(dates, contexts, strict=True):
         seconds = (date - _EPOCH).total_seconds()
         yield Tick(seconds, label(date), around if around != before else "")
         before = around

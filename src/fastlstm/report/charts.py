@@ -96,19 +96,16 @@ class Chart:
 def figure(charts: Sequence[Chart | tuple[str, Chart]], *, side_by_side: bool = False) -> Markup:
     """One chart across the page, or small ones side by side, each with its title and legend.
 
-    A chart across the page is drawn twice, for a wide and a narrow screen; the style sheet shows
-    one of them, so that text keeps its size.
+    Each is drawn twice, for a wide and a narrow screen, and the style sheet shows one of them:
+    text in a drawing that is scaled down could not be read.
     """
     drawn = []
     for item in charts:
         title, chart = item if isinstance(item, tuple) else ("", item)
+        width, height = (450, 250) if side_by_side else (926, 330)
         pictures = (
-            [draw(chart, 440, 240)]
-            if side_by_side
-            else [
-                element("div", draw(chart, 920, 320), class_="for-wide"),
-                element("div", draw(chart, 360, 260), class_="for-narrow"),
-            ]
+            element("div", draw(chart, width, height), class_="for-wide"),
+            element("div", draw(chart, 330, 230), class_="for-narrow"),
         )
         heading = element("h3", title) if title else ""
         drawn.append(element("figure", heading, _legend(chart), *pictures))
@@ -134,7 +131,6 @@ def draw(chart: Chart, width: int, height: int) -> Markup:
         content,
         viewBox=f"0 0 {width} {height}",
         role="img",
-        style=f"max-width: {width}px",
     )
 
 
@@ -143,11 +139,7 @@ class _Plot:
 
     def __init__(self, chart: Chart, width: int, height: int) -> None:
         self._chart = chart
-        values = np.concatenate(
-            [line.values for line in chart.lines]
-            + [edge for band in chart.bands for edge in (band.lower, band.upper)]
-        )
-        self._y = value_axis(values, 5, percent=chart.percent)
+        self._y = _value_axis(chart)
         widest = max(len(tick.label) for tick in self._y.ticks)
         self._left = widest * _CHARACTER_WIDTH + _LEFT_GAP
         self._right = width - 14.0
@@ -160,7 +152,7 @@ class _Plot:
     def _place_axis(self, room: float) -> Axis:
         places = np.concatenate([part.places for part in (*self._chart.lines, *self._chart.bands)])
         if np.issubdtype(places.dtype, np.datetime64):
-            return time_axis(places, max(2, int(room / 76)))
+            return time_axis(places, max(2, int(room / 62)))
         if self._chart.whole:
             return whole_axis(places, max(2, int(room / 48)))
         return linear_axis(places, max(2, int(room / 62)), loose=False)
@@ -256,16 +248,19 @@ class _Plot:
         return element("circle", class_="ring", cx=x, cy=y, r=5)
 
 
+def _value_axis(chart: Chart) -> Axis:
+    values = [line.values for line in chart.lines]
+    values += [edge for band in chart.bands for edge in (band.lower, band.upper)]
+    return value_axis(np.concatenate(values), 5, percent=chart.percent)
+
+
 def _legend(chart: Chart) -> Markup:
     keys = [(f"line {line.style}", line.name) for line in chart.lines]
     keys += [(f"band {band.style}", band.name) for band in chart.bands]
-    if len(keys) == 1:
-        return Markup()
-    return element(
-        "ul",
-        *(element("li", element("i", class_=f"key {style}"), name) for style, name in keys),
-        class_="legend",
-    )
+    items = [element("li", element("i", class_=f"key {style}"), name) for style, name in keys]
+    if _value_axis(chart).logarithmic:
+        items.append(element("li", "logarithmic scale"))
+    return element("ul", *items, class_="legend")
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:

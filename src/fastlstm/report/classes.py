@@ -53,10 +53,12 @@ def confusion_matrix(confusion: Confusion) -> Section:
     size = len(confusion.classes)
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     chosen = np.sort(np.argsort(-wrong, kind="stable")[:_MOST_CLASSES]).tolist()
-    body = stacked(
-        _matrix(confusion, chosen),
-        left_out(len(chosen), size, "class with fewer mistakes", "classes with fewer mistakes"),
-        _most_frequent(confusion),
+    others = left_out(len(chosen), size, "class with fewer mistakes", "classes with fewer mistakes")
+    body = element(
+        "div",
+        element("div", _matrix(confusion, chosen), others),
+        element("div", _most_frequent(confusion)),
+        class_="beside",
     )
     return Section(
         "Confusion matrix",
@@ -99,9 +101,7 @@ def _cell(count: int, total: int, *, right: bool) -> Markup:
     return element(
         "td",
         f"{count:,}" if count else "·",
-        class_=" ".join(
-            ["right" if right else "wrong"] + ["deep"] * (depth > 0.55) + ["none"] * (not count)
-        ),
+        class_=("right" if right else "wrong") + " none" * (not count),
         style=f"--depth: {depth:.3f}" if count else None,
     )
 

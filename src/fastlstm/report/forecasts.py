@@ -14,7 +14,7 @@ from fastlstm.report.errors import ReportError
 from fastlstm.report.section import Section, left_out, stacked
 
 _MOST_SERIES = 8
-_HISTORY_PER_HORIZON = 3
+_SHORTEST_HISTORY = 72
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def forecasts(shown: Sequence[Forecast], total: int, time_name: str = "") -> Sec
 
 
 def _chart(item: Forecast, time_name: str) -> Chart:
-    # A long history would leave the forecast a sliver at the edge.
-    start = max(0, item.times.size - (1 + _HISTORY_PER_HORIZON) * max(item.horizon, 8))
+    # A longer history would leave the forecast a sliver at the edge.
+    start = max(0, item.times.size - item.horizon - max(item.horizon, _SHORTEST_HISTORY))
     times, ahead = item.times[start:], item.times[-item.horizon :]
     levels = sorted(item.intervals, reverse=True)
     bands = [

@@ -22,21 +22,20 @@ def figure(value: float | None, *, percent: bool = False) -> str:
         return "∞" if value > 0 else "−∞"
     if percent:
         return _minus(f"{100 * value:,.2f}{SPACE}%")
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size >= 1e7 or size < 1e-4:
-        return _minus(f"{value:.3e}")
-    decimals = max(0, 3 - math.floor(math.log10(size)))
-    return _minus(f"{value:,.{decimals}f}")
+    return _significant(value, 4)
 
 
-def difference(value: float, *, percent: bool = False) -> str:
-    """A result less another, with its sign; shares differ by points: ``+1.25 points``."""
-    sign = "+" if value > 0 else ""
+def difference(value: float, other: float, *, percent: bool = False) -> str:
+    """`value` less `other`: ``−0.0589 (−23 %)``; shares differ by points: ``+1.25 points``."""
+    change = value - other
+    sign = "+" if change > 0 else ""
     if percent:
-        return sign + _minus(f"{100 * value:.2f}{SPACE}points")
-    return sign + figure(value)
+        return sign + _minus(f"{100 * change:.2f}{SPACE}points")
+    if other <= 0:
+        return sign + _significant(change, 3)
+    relative = 100 * change / other
+    rounded = _minus(f"{relative:,.{0 if abs(relative) >= 10 else 1}f}")
+    return f"{sign}{_significant(change, 3)} ({sign}{rounded}{SPACE}%)"
 
 
 def count(value: int, noun: str, plural: str | None = None) -> str:
@@ -76,6 +75,16 @@ def duration(seconds: float) -> str:
         return f"{whole // 60}{SPACE}min {whole % 60}{SPACE}s"
     minutes = round(seconds / 60)
     return f"{minutes // 60:,}{SPACE}h {minutes % 60}{SPACE}min"
+
+
+def _significant(value: float, digits: int) -> str:
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size >= 1e7 or size < 1e-4:
+        return _minus(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    return _minus(f"{value:,.{decimals}f}")
 
 
 def _tick(value: float, decimals: int, suffix: str) -> str:

@@ -47,7 +47,7 @@ class Metric:
         if verdict == "equal":
             return "= equal"
         arrow = "▲" if self.value > self.baseline else "▼"
-        change = formats.difference(self.value - self.baseline, percent=self.percent)
+        change = formats.difference(self.value, self.baseline, percent=self.percent)
         return f"{arrow} {change}, {verdict}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,10 +58,10 @@ def scrolling(content: Markup, name: str) -> Markup:
 
 
 def bar(share: float, text: str) -> Markup:
-    """A cell with a number and, behind it, a bar as long as a share of the cell; NaN has no bar."""
-    width = 100 * min(max(share, 0.0), 1.0) if share == share else 0.0
-    filled = element("i", class_="bar", style=f"width: {width:.1f}%")
-    return element("td", filled, element("span", text), class_="with-bar")
+    """A cell with a number and, under it, a bar as long as a share of the cell; NaN has no bar."""
+    width = 0.0 if math.isnan(share) else 100 * min(max(share, 0.0), 1.0)
+    filled = element("i", style=f"width: {width:.1f}%")
+    return element("td", text, element("span", filled, class_="bar"), class_="with-bar")
 
 
 def left_out(shown: int, total: int, noun: str, plural: str | None = None) -> Markup:
