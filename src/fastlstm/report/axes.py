@@ -220,8 +220,9 @@ def _dated(
     context: Callable[[datetime], str],
 ) -> Iterable[Tick]:
     contexts = [context(date) for date in dates]
-    # Where the context changes at the second tick already, two would stand too close.
-    before = contexts[0] if len(contexts) > 2 and contexts[0] != contexts[1] else ""
+    # Two dates under neighbouring ticks would touch (two years would not): the second says enough.
+    touching = len(contexts) > 2 and contexts[0] != contexts[1] and len(contexts[0]) > 4
+    before = contexts[0] if touching else ""
     for date, around in zip(dates, contexts, strict=True):
         seconds = (date - _EPOCH).total_seconds()
         yield Tick(seconds, label(date), around if around != before else "")

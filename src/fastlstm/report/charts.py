@@ -17,10 +17,9 @@ from fastlstm.report.axes import Axis, linear_axis, seconds_of, time_axis, value
 from fastlstm.report.errors import ReportError
 from fastlstm.report.markup import Markup, element, joined
 
-# Of a text of 12 px in the style sheet's fonts; estimated, as no browser is there to measure.
-_CHARACTER_WIDTH = 6.8
 _LINE_HEIGHT = 15
 _LEFT_GAP = 8
+_SKETCHED_FEATURES = 3
 
 
 @dataclass(frozen=True)
@@ -134,14 +133,26 @@ def draw(chart: Chart, width: int, height: int) -> Markup:
     )
 
 
+def sketch(values: NDArray[np.floating], description: str) -> Markup:
+    """The course of a sequence `(T,)` or `(T, F)` without axes: its first three features."""
+    columns = np.atleast_2d(values.T)[:_SKETCHED_FEATURES].astype(np.float64)
+    axis = linear_axis(columns, 1)
+    x = np.linspace(3.0, 157.0, columns.shape[1])
+    lines = []
+    for column, style in zip(columns, ("first", "second", "third"), strict=False):
+        path = _path(*_thinned(x, 97.0 - 94.0 * axis.place(column)))
+        lines.append(element("path", class_=f"line {style}", d=path))
+    title = element("title", description)
+    return element("svg", title, *lines, class_="sketch", viewBox="0 0 160 100", role="img")
+
+
 class _Plot:
     """Where things are in one drawing of a chart."""
 
     def __init__(self, chart: Chart, width: int, height: int) -> None:
         self._chart = chart
         self._y = _value_axis(chart)
-        widest = max(len(tick.label) for tick in self._y.ticks)
-        self._left = widest * _CHARACTER_WIDTH + _LEFT_GAP
+        self._left = max(_text_width(tick.label) for tick in self._y.ticks) + _LEFT_GAP
         self._right = width - 14.0
         self._x = self._place_axis(self._right - self._left)
         self._top = _LINE_HEIGHT + 4.0 if chart.marks else 8.0
@@ -182,7 +193,7 @@ class _Plot:
         y = self._bottom + _LINE_HEIGHT + 2
         for tick in self._x.ticks:
             across = self._left + (self._right - self._left) * float(self._x.place(tick.value))
-            half = max(len(tick.label), len(tick.context)) * _CHARACTER_WIDTH / 2
+            half = max(_text_width(tick.label), _text_width(tick.context)) / 2
             # A label at an edge leans inwards rather than out of the picture.
             anchor, x = "middle", across
             if across + half > self._right + 14:
@@ -231,8 +242,7 @@ class _Plot:
 
     def mark(self, mark: Mark) -> Markup:
         x = float(self.across(np.array([mark.place]))[0])
-        room = len(mark.label) * _CHARACTER_WIDTH
-        anchor = "end" if x + room > self._right else "start"
+        anchor = "end" if x + _text_width(mark.label) > self._right else "start"
         return joined(
             [
                 element("line", class_="mark", x1=x, x2=x, y1=self._top, y2=self._bottom),
@@ -261,6 +271,13 @@ def _legend(chart: Chart) -> Markup:
     if _value_axis(chart).logarithmic:
         items.append(element("li", "logarithmic scale"))
     return element("ul", *items, class_="legend")
+
+
+def _text_width(text: str) -> float:
+    """About how wide a text of 12 px is in the widest of the style sheet's fonts."""
+    narrow = sum(character in ".,: " for character in text)
+    wide = sum(character in "%MWm−" for character in text)
+    return 7.7 * len(text) - 3.5 * narrow + 4.0 * wide
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:

@@ -63,23 +63,27 @@ def confusion_matrix(confusion: Confusion) -> Section:
     return Section(
         "Confusion matrix",
         body,
-        "Rows are what it was, columns what the model said. The deeper a cell, the larger its "
-        "share of the row; outlined cells on the diagonal are right.",
+        "Rows are what it was, columns what the model said. Outlined cells on the diagonal are "
+        "right; the deeper another cell, the more frequent that mistake.",
     )
 
 
 def _matrix(confusion: Confusion, chosen: list[int]) -> Markup:
     names = [confusion.classes[index] for index in chosen]
     totals = confusion.counts.sum(axis=1)
+    shares = confusion.counts / np.maximum(totals, 1)[:, None]
+    # Of a good model every mistake is rare: beside the most frequent one they can be told apart.
+    depths = shares / max((shares - np.diag(np.diag(shares))).max(), 1e-12)
+    np.fill_diagonal(depths, np.diag(shares))
     rows = []
     for row, name in zip(chosen, names, strict=True):
         cells = [
-            _cell(int(confusion.counts[row, column]), int(totals[row]), right=row == column)
+            _cell(int(confusion.counts[row, column]), depths[row, column], right=row == column)
             for column in chosen
         ]
         rows.append(element("tr", element("th", name, scope="row"), *cells))
     heads = [element("th", element("span", name), scope="col") for name in names]
-    corner = element("th", "actual ↓ predicted →", scope="col", class_="corner")
+    corner = element("th", "predicted →", element("br"), "actual ↓", scope="col", class_="corner")
     long = any(len(name) > 4 for name in names)
     caption = "Confusion matrix: examples by actual and predicted class"
     return scrolling(
@@ -94,10 +98,7 @@ def _matrix(confusion: Confusion, chosen: list[int]) -> Markup:
     )
 
 
-def _cell(count: int, total: int, *, right: bool) -> Markup:
-    share = count / total if total else 0.0
-    # A mistake in a hundred is still to be seen: by the root it has a tenth of the colour.
-    depth = share if right else share**0.5
+def _cell(count: int, depth: float, *, right: bool) -> Markup:
     return element(
         "td",
         f"{count:,}" if count else "·",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlstm.report import formats
+from fastlstm.report.charts import sketch
 from fastlstm.report.errors import ReportError
 from fastlstm.report.markup import Markup, element
 from fastlstm.report.png import data_address
@@ -23,14 +24,14 @@ class Mistake:
     """One example that was taken for another class.
 
     Attributes:
-        example: what the model saw: a sentence, or a picture `(height, width)` or
-            `(height, width, 3)` of dtype uint8.
+        example: what the model saw: a sentence, a picture `(height, width)` or
+            `(height, width, 3)` of dtype uint8, or a sequence `(T,)` or `(T, F)` of floats.
         actual: its class.
         predicted: the class that the model said.
         probability: which it gave to `predicted`, from 0 to 1.
     """
 
-    example: str | NDArray[np.uint8]
+    example: str | NDArray[np.uint8] | NDArray[np.floating]
     actual: str
     predicted: str
     probability: float
@@ -69,11 +70,14 @@ def worst_mistakes(mistakes: Sequence[Mistake], total_mistakes: int, examples: i
 
 def _picture(mistake: Mistake) -> Markup:
     pixels = np.asarray(mistake.example)
+    described = f"{mistake.actual}, taken for {mistake.predicted}"
+    if np.issubdtype(pixels.dtype, np.floating):
+        return element("li", sketch(pixels, described), _said(mistake))
     height, width = pixels.shape[:2]
     image = element(
         "img",
         src=data_address(pixels),
-        alt=f"A {mistake.actual} that was taken for a {mistake.predicted}",
+        alt=described,
         width=width,
         height=height,
         # Few pixels are shown as squares: blurred, they would not be what the model saw.

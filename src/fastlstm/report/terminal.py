@@ -65,6 +65,10 @@ def text_chart(
         label = top if row == height - 1 else bottom if row == 0 else ""
         blocks = "".join(_BLOCKS[min(max(level - 8 * row, 0), 8)] for level in levels)
         lines.append(Text(f"{label:>{margin}} ┤{blocks}".rstrip(), no_wrap=True))
+    first, last = "1", f"{given.size:,}"
+    gap = " " * max(1, columns.size - len(first) - len(last))
+    lines.append(Text(f"{' ' * margin} └{'─' * columns.size}"))
+    lines.append(Text(f"{' ' * margin}  {first}{gap}{last if given.size > 1 else ''}".rstrip()))
     return Group(*lines)
 
 
