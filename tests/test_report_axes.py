@@ -133,14 +133,26 @@ def test_value_axis_is_logarithmic_over_a_wide_range() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "labels"),
     [
-        ("2018-01-05T18:00", "2018-01-06T06:00", ["18:00 5 Jan 2018", "21:00", "00:00 6 Jan 2018", "03:00", "06:00"]),
-        ("2018-01-05T21:00", "2018-01-06T10:00", ["21:00", "00:00 6 Jan 2018", "03:00", "06:00", "09:00"]),
+        (
+            "2018-01-05T18:00",
+            "2018-01-06T06:00",
+            ["18:00 5 Jan 2018", "21:00", "00:00 6 Jan 2018", "03:00", "06:00"],
+        ),
+        (
+            "2018-01-05T21:00",
+            "2018-01-06T10:00",
+            ["21:00", "00:00 6 Jan 2018", "03:00", "06:00", "09:00"],
+        ),
         ("2017-12-28", "2018-01-03", ["28 Dec 2017", "30 Dec", "1 Jan 2018", "3 Jan"]),
         ("2016-07-01", "2018-06-26", ["Jul 2016", "Jan 2017", "Jul", "Jan 2018"]),
         ("1949-01", "1960-12", ["1950", "1952", "1954", "1956", "1958", "1960"]),
-        ("2020-02-01T00:00:00", "2020-02-01T00:00:20", ["00:00 1 Feb 2020", "00:00:05", "00:00:10", "00:00:15", "00:00:20"]),
+        (
+            "2020-02-01T00:00:00",
+            "2020-02-01T00:00:20",
+            ["00:00 1 Feb 2020", "00:00:05", "00:00:10", "00:00:15", "00:00:20"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_time_axis(start: str, end: str, labels: list[str]) -> None:
     axis = time_axis(np.array([start, end, "NaT"], dtype="datetime64"), 6)
     assert labels_of(axis) == labels
@@ -237,14 +249,17 @@ def test_png_holds_the_pixels(shape: tuple[int, ...]) -> None:
     assert data_address(pixels).startswith("data:image/png;base64,iVBORw0KGgo")
 
 
+EXPECTED = "expected a picture of shape (height, width) or (height, width, 3) and dtype uint8"
+
+
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros((3, 4)), "expected a picture of shape (height, width) or (height, width, 3) and dtype uint8, got shape (3, 4) and dtype float64"),
-        (np.zeros((3, 4, 4), np.uint8), "expected a picture of shape (height, width) or (height, width, 3) and dtype uint8, got shape (3, 4, 4) and dtype uint8"),
+        (np.zeros((3, 4)), f"{EXPECTED}, got shape (3, 4) and dtype float64"),
+        (np.zeros((3, 4, 4), np.uint8), f"{EXPECTED}, got shape (3, 4, 4) and dtype uint8"),
         (np.zeros((0, 4), np.uint8), "expected a picture with pixels, got shape (0, 4)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_picture_is_an_error(pixels: np.ndarray, message: str) -> None:
     with pytest.raises(ReportError) as error:
         encode_png(pixels)
