@@ -230,4 +230,35 @@ def loads() -> Page:
     ]
 
 
-PAGES = {"images": images, "texts": texts, "tags": tags, "loads": loads}
+def extremes() -> Page:
+    """Names without an end, figures without a measure, missing values, one of a kind."""
+    long = "Donaudampfschifffahrtsgesellschaft" * 8
+    names = [f"{number}{long}" for number in range(30)]
+    counts = np.arange(900).reshape(30, 30) * 1_000_003
+    metrics = [
+        Metric(long, -1.5e-300, 2.5e300, better="lower"),
+        Metric("F1", float("nan"), float("inf"), percent=True),
+    ]
+    scores = Scores(metrics, long)
+    times = np.datetime64("0001-01-01") + np.arange(3) * np.timedelta64(1_200_000)
+    series = [
+        Forecast(long, times, np.array([1e30, -1e30, np.nan]), 1, np.array([0.0])),
+        Forecast("one", times[:1], np.array([5.0]), 1, np.array([5.0])),
+        Forecast("small", np.arange(3), np.array([1e-9, 3e-9, 2e-9]), 2, np.array([2e-9, 1e-9])),
+    ]
+    return Summary(long, long, scores, {long: long}), [
+        metric_table(scores),
+        learning_curves(LearningCurves([7], {long: [1e9]}, 7, long, {long: [0.5]}, percent=True)),
+        confusion_matrix(Confusion(names, counts)),
+        worst_mistakes([Mistake(long, long, long, float("nan"))], 1, 1),
+        tagged_sentences([TaggedSentence([long], [long], ["X"])], 1),
+        recordings([Recording(long, names, names)], 1),
+        label_scores(LabelScores([long], [1.0], [0.0], [float("nan")], [10**12])),
+        forecasts(series, 3, long),
+        horizon_errors(HorizonErrors(long, [1.0], [1e12], long)),
+        attention([AttendedSentence([long], [0.0], long)], 1),
+        configuration({long: long}),
+    ]
+
+
+PAGES = {"extremes": extremes, "images": images, "texts": texts, "tags": tags, "loads": loads}

@@ -159,6 +159,23 @@ def test_time_axis(start: str, end: str, labels: list[str]) -> None:
     assert 0 <= axis.place(axis.ticks[0].value) <= axis.place(axis.ticks[-1].value) <= 1
 
 
+def test_one_time_stands_in_the_middle_of_its_day() -> None:
+    axis = time_axis(np.array(["2020-02-01T06"], dtype="datetime64[h]"), 4)
+    assert axis.high - axis.low == 86_400
+    assert labels_of(axis) == ["00:00 1 Feb 2020", "12:00"]
+
+
+def test_times_that_no_date_can_hold_are_an_error() -> None:
+    with pytest.raises(ReportError) as error:
+        time_axis(np.array(["2020", "NaT", "12000"], dtype="datetime64[Y]"), 4)
+    assert str(error.value) == "expected times in the years 1 to 9999, got 12000"
+
+
+def test_years_by_the_thousand() -> None:
+    axis = time_axis(np.array(["0001", "9999"], dtype="datetime64[Y]"), 5)
+    assert labels_of(axis) == ["2000", "4000", "6000", "8000"]
+
+
 def test_time_axis_over_any_span_has_no_more_ticks_than_asked_for() -> None:
     start = np.datetime64("2001-03-04T05:06:07", "us")
     for exponent in range(0, 42):

@@ -276,4 +276,4 @@ def test_configuration_is_flat_and_folded() -> None:
         ["seed", "None"],
         ["a", "{}"],
     ]
-    assert section.body.startswith("<details><summary>All 4 settings</summary>")
+    assert section.body.startswith("<details><summary>4\u00a0settings</summary>")

@@ -14,6 +14,12 @@ from fastlstm.report import formats
 from fastlstm.report.errors import ReportError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+# What Python's dates can hold, in seconds since 1970.
+_FIRST, _LAST = (
+    (datetime(year, month, day, tzinfo=timezone.utc) - _EPOCH).total_seconds()
+    for year, month, day in ((1, 1, 1), (9999, 12, 31))
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,18 @@ def time_axis(times: NDArray[np.datetime64], count: int) -> Axis:
     Args:
         times: dtype datetime64 of any unit, read as UTC.
         count: how many ticks there is room for, at most.
+
+    Raises:
+        ReportError: no time is known, or one is outside the years 1 to 9999.
     """
     seconds = seconds_of(times)
+    outside = times[(seconds < _FIRST) | (seconds > _LAST)]
+    if outside.size:
+        raise ReportError(f"expected times in the years 1 to 9999, got {outside[0]}")
     low, high = _range(seconds)
+    if np.nanmin(seconds) == np.nanmax(seconds):
+        middle = float(np.nanmin(seconds))
+        low, high = middle - _DAY / 2, middle + _DAY / 2
     start, end = _date(low), _date(high)
     for steps in _TIME_STEPS:
         dates = list(steps.between(start, end, count + 1))
@@ -107,6 +122,7 @@ def time_axis(times: NDArray[np.datetime64], count: int) -> Axis:
     else:  # more than a thousand years: count them
         years = linear_axis([start.year, end.year], count, loose=False).ticks
         dates = [datetime(int(tick.value), 1, 1, tzinfo=timezone.utc) for tick in years]
+        dates = [date for date in dates if date >= start]
         steps = _TIME_STEPS[-1]
     return Axis(low, high, list(_dated(dates, steps.label, steps.context)))
 
@@ -141,7 +157,7 @@ def _numbered(places: Sequence[float], *, percent: bool = False) -> list[Tick]:
 
 
 def _date(seconds: float) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds)
+    return _EPOCH + timedelta(seconds=min(max(seconds, _FIRST), _LAST))
 
 
 @dataclass(frozen=True)
@@ -156,13 +172,14 @@ class _TimeStep:
     def between(self, start: datetime, end: datetime, limit: int) -> Iterable[datetime]:
         """The round times from `start` to `end`, but no more than `limit` of them."""
         number = self._number(start)
-        date = self._date(number)
-        while limit > 0 and date <= end:
+        before, date = None, self._date(number)
+        # At the last year the dates end: the next one is the same again.
+        while limit > 0 and date <= end and date != before:
             if date >= start:
                 yield date
                 limit -= 1
             number += 1
-            date = self._date(number)
+            before, date = date, self._date(number)
 
     def _number(self, date: datetime) -> int:
         if self.months:
@@ -200,7 +217,6 @@ def _nothing(date: datetime) -> str:
     return ""
 
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _CLOCK_STEPS = (
     *(1, 5, 15, 30),
     *(_MINUTE, 5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE),

@@ -215,9 +215,8 @@ class _Plot:
         if self._chart.x_label:
             x, y = (self._left + self._right) / 2, y + _LINE_HEIGHT
             y += _LINE_HEIGHT * any(tick.context for tick in self._x.ticks)
-            drawn.append(
-                element("text", self._chart.x_label, class_="axis", x=x, y=y, text_anchor="middle")
-            )
+            label = _shortened(self._chart.x_label, self._right - self._left)
+            drawn.append(element("text", label, x=x, y=y, text_anchor="middle"))
         return drawn
 
     def line(self, line: Line) -> Markup:
@@ -278,6 +277,14 @@ def _text_width(text: str) -> float:
     narrow = sum(character in ".,: " for character in text)
     wide = sum(character in "%MWm−" for character in text)
     return 7.7 * len(text) - 3.5 * narrow + 4.0 * wide
+
+
+def _shortened(text: str, room: float) -> str:
+    """The text, or as much of its beginning as fits."""
+    if _text_width(text) <= room:
+        return text
+    fits = next(size for size in range(len(text), -1, -1) if _text_width(text[:size]) < room - 12)
+    return text[:fits] + "…"
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:

@@ -81,8 +81,8 @@ def _matrix(confusion: Confusion, chosen: list[int]) -> Markup:
             _cell(int(confusion.counts[row, column]), depths[row, column], right=row == column)
             for column in chosen
         ]
-        rows.append(element("tr", element("th", name, scope="row"), *cells))
-    heads = [element("th", element("span", name), scope="col") for name in names]
+        rows.append(element("tr", _name(name, "row"), *cells))
+    heads = [_name(name, "col") for name in names]
     corner = element("th", "predicted →", element("br"), "actual ↓", scope="col", class_="corner")
     long = any(len(name) > 4 for name in names)
     caption = "Confusion matrix: examples by actual and predicted class"
@@ -96,6 +96,11 @@ def _matrix(confusion: Confusion, chosen: list[int]) -> Markup:
         ),
         caption,
     )
+
+
+def _name(name: str, scope: str) -> Markup:
+    # The style sheet cuts a long name short; it then shows whole under the pointer.
+    return element("th", element("span", name, title=name), scope=scope)
 
 
 def _cell(count: int, depth: float, *, right: bool) -> Markup:

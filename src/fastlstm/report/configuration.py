@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from fastlstm.report import formats
 from fastlstm.report.markup import element
 from fastlstm.report.section import Section, table
 
@@ -16,7 +17,7 @@ def configuration(settings: Mapping[str, object]) -> Section:
     """
     rows = [[element("code", name), element("code", value)] for name, value in _flat(settings)]
     content = table("Settings of the run", ["setting", "value"], rows)
-    summary = element("summary", f"All {len(rows)} settings")
+    summary = element("summary", formats.count(len(rows), "setting"))
     return Section("Configuration", element("details", summary, content))
 
 

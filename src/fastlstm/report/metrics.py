@@ -48,7 +48,7 @@ class Metric:
             return "= equal"
         arrow = "▲" if self.value > self.baseline else "▼"
         change = formats.difference(self.value, self.baseline, percent=self.percent)
-        return f"{arrow} {change}, {verdict}"
+        return f"{arrow}{formats.SPACE}{change}, {verdict}"
 
 
 @dataclass(frozen=True)
