@@ -70,6 +70,10 @@ ERRORS: list[tuple[Callable[[], object], str]] = [
         lambda: Forecast("s", ONE, ONE, 1, ONE, {100: (ONE, ONE)}),
         "s: expected a level from 1 to 99, got 100",
     ),
+    (
+        lambda: Forecast("s", ONE, ONE, 1, ONE, dict.fromkeys((50, 95, 80), (ONE, ONE))),
+        "s: expected two intervals at most, got [50, 80, 95]",
+    ),
     (lambda: forecasts([], 1), "expected 1 to 1 forecasts of 1 series, got 0"),
     (lambda: HorizonErrors("MAE", []), "expected the error of at least one step, got none"),
     (

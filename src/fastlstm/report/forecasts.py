@@ -27,10 +27,12 @@ class Forecast:
         actual: `(N,)`; NaN where it is not known.
         horizon: the last so many times were forecast; 1 to N.
         forecast: `(horizon,)`.
-        intervals: by level in percent, `(lower, upper)` of `(horizon,)` each: ``{80: (…, …)}``.
+        intervals: by level in percent, `(lower, upper)` of `(horizon,)` each: ``{80: (…, …)}``;
+            two levels at most, as more could not be told apart.
 
     Raises:
-        ReportError: shapes do not fit, or a level is not between 0 and 100.
+        ReportError: shapes do not fit, there are more than two levels, or a level is not between
+            0 and 100.
     """
 
     series: str
@@ -51,6 +53,10 @@ class Forecast:
         if not 1 <= self.horizon <= self.times.size:
             raise ReportError(
                 f"{self.series}: expected a horizon of 1 to {self.times.size}, got {self.horizon}"
+            )
+        if len(self.intervals) > 2:
+            raise ReportError(
+                f"{self.series}: expected two intervals at most, got {sorted(self.intervals)}"
             )
         parts = {"forecast": self.forecast}
         for level, (lower, upper) in self.intervals.items():
