@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-EXECUTABLE = next((found for name in _NAMES if (found := shutil.which(name))), None)
+# Only a POSIX shell can hand the pipes over.
+EXECUTABLE = next(filter(None, map(shutil.which, _NAMES)), None) if os.name == "posix" else None
 
 
 class Browser:
@@ -30,12 +31,15 @@ class Browser:
         assert EXECUTABLE is not None, "no Chromium on this machine"
         self.complaints: list[str] = []
         self._number = 0
+        self._session: str | None = None
         self._loaded = False
         self._buffer = b""
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self._to_browser = os.pipe()
         self._from_browser, to_write = os.pipe()
-        # The browser reads from descriptor 3 and writes to 4; a shell moves ours there.
+        # The browser reads from descriptor 3 and writes to 4; a shell moves ours there, from
+        # numbers that are neither.
+        to_read, to_write = (_moved_above_9(descriptor) for descriptor in (to_read, to_write))
         program = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         options += ["--disable-dev-shm-usage", "--remote-debugging-pipe", "--no-first-run"]
@@ -51,11 +55,9 @@ class Browser:
         os.close(to_write)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session: str | None = attached["sessionId"]
+        self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
-
-    _session = None
 
     def __enter__(self) -> Browser:
         return self
@@ -136,3 +138,11 @@ class Browser:
             self.complaints.append(parameters["entry"]["text"])
         elif method in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
             self.complaints.append(json.dumps(parameters))
+
+
+def _moved_above_9(descriptor: int) -> int:
+    import fcntl  # POSIX only
+
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
+    os.close(descriptor)
+    return moved
