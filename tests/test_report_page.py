@@ -185,6 +185,10 @@ def test_in_a_browser(name: str, chromium: Browser, tmp_path: Path) -> None:
             chromium.open(path, width, dark=dark)
             assert chromium.complaints == []
             assert chromium.evaluate("document.documentElement.scrollWidth") == width
+            # Each chart is there for both widths, and one of the two is seen.
+            shown = chromium.evaluate(SHOWN)
+            assert shown["narrow"] == (shown["figures"] if width == 390 else 0)
+            assert shown["wide"] == (0 if width == 390 else shown["figures"])
             assert chromium.evaluate(OUTSIDE) == []
             assert chromium.evaluate(OVERLAPPING) == []
             ground = chromium.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -196,6 +200,13 @@ def test_in_a_browser(name: str, chromium: Browser, tmp_path: Path) -> None:
 def luminance_of_rgb(colour: str) -> float:
     return float(np.mean([int(number) for number in re.findall(r"\d+", colour)[:3]]) / 255)
 
+
+SHOWN = """(() => {
+  const seen = selector => [...document.querySelectorAll(selector)]
+    .filter(element => element.getBoundingClientRect().width).length;
+  return {figures: seen(".chart figure, .charts figure"), wide: seen(".for-wide"),
+    narrow: seen(".for-narrow")};
+})()"""
 
 # Texts of a chart that leave its drawing by more than a rounded pixel.
 OUTSIDE = """[...document.querySelectorAll("svg text")].filter(text => {

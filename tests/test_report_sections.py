@@ -268,12 +268,17 @@ def test_attention_names_the_largest_weights() -> None:
 
 def test_configuration_is_flat_and_folded() -> None:
     section = configuration(
-        {"training": {"epochs": 3, "betas": [0.9, 0.99]}, "seed": None, "a": {}}
+        {
+            "training": {"epochs": 3, "betas": [0.9, 0.99], "a": {"b": {"c": "d"}}},
+            "seed": None,
+            "a": {},
+        }
     )
     assert cells(section.body)[1:] == [
         ["training.epochs", "3"],
         ["training.betas", "[0.9, 0.99]"],
+        ["training.a.b.c", "d"],
         ["seed", "None"],
         ["a", "{}"],
     ]
-    assert section.body.startswith("<details><summary>4\u00a0settings</summary>")
+    assert section.body.startswith("<details><summary>5\u00a0settings</summary>")
