@@ -1,5 +1,6 @@
-"""Jobs that join a data set, a model and the training loop."""
+"""Estimators: from data to a trained, measured and saved network; and the jobs of the CLI."""
 
+from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.image_rows import (
     DEFAULT_EPOCHS,
     ImageRowSettings,
@@ -9,12 +10,17 @@ from fastlstm.tasks.image_rows import (
     evaluate_image_rows,
     train_image_rows,
 )
+from fastlstm.tasks.sequence_classifier import SequenceClassifier
+from fastlstm.tasks.text_classifier import TextClassifier
 
 __all__ = [
     "DEFAULT_EPOCHS",
     "ImageRowSettings",
     "Score",
+    "SequenceClassifier",
     "SettingsError",
+    "TaskError",
+    "TextClassifier",
     "default_epochs",
     "evaluate_image_rows",
     "train_image_rows",

@@ -1,0 +1,143 @@
+"""`TextClassifier`: kinds of tokens, pretrained vectors, the disk."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fastlstm.data import DataError
+from fastlstm.models import LSTMConfig, TextNetwork
+from fastlstm.tasks import TaskError, TextClassifier
+from fastlstm.training import RunFolderError, TrainingConfig
+
+SMALL: dict[str, Any] = {
+    "lstm": LSTMConfig(hidden_size=8, bidirectional=True),
+    "training": TrainingConfig(epochs=8, batch_size=16, learning_rate=2e-2),
+    "embedding_size": 8,
+}
+GOOD, BAD = ("bright", "lively", "tender"), ("dull", "empty", "stale")
+
+
+def reviews(count: int = 96, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Texts with one telling word among others."""
+    generator = np.random.default_rng(seed)
+    texts, labels = [], []
+    for _ in range(count):
+        good = generator.random() < 0.5
+        words = list(generator.choice(["a", "film", "of", "this", "year", ","], size=5))
+        words.insert(generator.integers(6), generator.choice(GOOD if good else BAD))
+        texts.append(" ".join(words))
+        labels.append("good" if good else "bad")
+    return texts, labels
+
+
+@pytest.fixture(scope="module")
+def fitted() -> TextClassifier:
+    return TextClassifier(**SMALL).fit(*reviews())
+
+
+def test_it_learns(fitted: TextClassifier) -> None:
+    texts, labels = reviews(seed=1)
+    assert fitted.score(texts, labels) > 0.95
+    assert fitted.classes_.tolist() == ["bad", "good"]
+    assert fitted.predict(["This YEAR: lively!"]).tolist() == ["good"]
+    assert fitted.predict_proba(["", "words nobody knows"]).shape == (2, 2)
+    assert {"lively", "film"} <= set(fitted.encoder_.tokens("lively film"))
+
+
+@pytest.mark.parametrize("units", ["characters", "subwords"])
+def test_other_tokens(units: Any, tmp_path: Path) -> None:
+    training = TrainingConfig(epochs=15, batch_size=16, learning_rate=2e-2)
+    parameters = {**SMALL, "training": training, "word_dropout": 0.0, "input_dropout": 0.0}
+    estimator = TextClassifier(**parameters, units=units, max_subwords=300).fit(*reviews())
+    texts, labels = reviews(seed=1)
+    assert estimator.score(texts, labels) > 0.8
+    estimator.save(tmp_path / "model")
+    loaded = TextClassifier.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict_proba(texts), estimator.predict_proba(texts))
+
+
+def test_case_can_matter() -> None:
+    texts = ["Bright film", "bright film"] * 24
+    labels = ["name", "word"] * 24
+    estimator = TextClassifier(**SMALL, lowercase=False, validation=0.0, word_dropout=0.0)
+    assert estimator.fit(texts, labels).score(texts, labels) == 1.0
+    blind = TextClassifier(**SMALL, validation=0.0).fit(texts, labels)
+    assert blind.score(texts, labels) == 0.5
+
+
+def test_rare_words_are_unknown() -> None:
+    texts, labels = reviews(32)
+    estimator = TextClassifier(**SMALL, min_count=2).fit([*texts, "unheard of"], [*labels, "bad"])
+    unknown = estimator.encoder_.encode("unheard")
+    assert unknown == [1] and estimator.encoder_.encode("film") != [1]
+    assert TextClassifier(**SMALL, min_count=1).fit(
+        [*texts, "unheard of"], [*labels, "bad"]
+    ).encoder_.encode("unheard") != [1]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_pretrained_vectors(frozen: bool, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    lines = [f"{word} 1 0 {sign}" for words, sign in ((GOOD, 2), (BAD, -2)) for word in words]
+    path.write_text("\n".join(lines) + "\n")
+    estimator = TextClassifier(**SMALL, vectors=str(path), frozen=frozen).fit(*reviews())
+    network = estimator.network_
+    assert isinstance(network, TextNetwork)
+    table = network.embedding.weight
+    bright, film = (table[estimator.encoder_.encode(word)[0]] for word in ("bright", "film"))
+    if frozen:
+        assert bright.tolist() == [1.0, 0.0, 2.0] and not film.any()
+        assert not table.requires_grad
+    else:
+        assert 0 < float((bright - torch.tensor([1.0, 0.0, 2.0])).abs().max()) < 1
+        assert film.any()
+    texts, labels = reviews(seed=1)
+    assert estimator.score(texts, labels) > 0.95
+
+
+def test_the_disk(fitted: TextClassifier, tmp_path: Path) -> None:
+    texts, labels = reviews(seed=2)
+    fitted.save(tmp_path / "model")
+    names = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert names == ["config.json", "model.safetensors", "vocabulary.json"]
+    loaded = TextClassifier.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict_proba(texts), fitted.predict_proba(texts))
+    assert loaded.get_params() == fitted.get_params()
+
+    run = TextClassifier(**SMALL).fit(*reviews(), output=tmp_path / "run")
+    assert TextClassifier.load(tmp_path / "run").score(texts, labels) == run.score(texts, labels)
+    (tmp_path / "run" / "vocabulary.json").unlink()
+    with pytest.raises((RunFolderError, DataError), match=r"vocabulary\.json"):
+        TextClassifier.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kind", "message"),
+    [
+        ({"units": "letters"}, DataError, "units is 'letters': expected 'words' or 'characters'"),
+        ({"frozen": True}, TaskError, "frozen is True: expected pretrained vectors with it"),
+        (
+            {"vectors": "none.txt", "units": "characters"},
+            TaskError,
+            "vectors are those of words, and units is 'characters'",
+        ),
+        ({"vectors": "none.txt"}, DataError, "none.txt"),
+        ({"min_count": 0}, DataError, "min_count is 0: expected at least 1"),
+        ({"max_subwords": 10, "units": "subwords"}, DataError, "10 subwords: expected at least"),
+    ],
+)
+def test_wrong_parameters(parameters: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        TextClassifier(**SMALL, **parameters).fit(*reviews(16))
+
+
+def test_wrong_texts(fitted: TextClassifier) -> None:
+    with pytest.raises(DataError, match="one text: expected a list of texts"):
+        fitted.predict("lively")
+    with pytest.raises(DataError, match="text 1 is a float: expected a string"):
+        fitted.predict(["lively", float("nan")])
+    with pytest.raises(DataError, match="no texts: expected at least one"):
+        fitted.predict([])
