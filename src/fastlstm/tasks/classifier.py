@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from fastlstm.config import to_mapping
-from fastlstm.data.split import split_stratified
+from fastlstm.data import split_stratified
 from fastlstm.models import LSTMConfig
 from fastlstm.tasks.classification import (
     ClassificationObjective,

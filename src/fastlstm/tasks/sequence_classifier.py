@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_array
 from torch import nn
 
 from fastlstm.config import from_mapping
-from fastlstm.data import DataError
-from fastlstm.data.sequences import Sequences
+from fastlstm.data import DataError, Sequences
 from fastlstm.models import LSTMConfig, SequenceNetwork, SequenceNetworkConfig, VectorConfig
 from fastlstm.tasks.classification import Inputs, LabelledExamples
 from fastlstm.tasks.classifier import Classifier

@@ -9,8 +9,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from fastlstm.data import DataError
-from fastlstm.data.labels import LabelIndex, check_same_length, class_weights
+from fastlstm.data import DataError, LabelIndex, class_weights
 from fastlstm.tasks.errors import TaskError
 
 ONLY = "label"
@@ -70,7 +69,9 @@ class Targets:
         ids = {}
         for name, index in self.indexes.items():
             labels = _flat(by_name[name])
-            check_same_length("labels" if name == ONLY else f"labels of {name}", labels, count)
+            if len(labels) != count:
+                what = "labels" if name == ONLY else f"labels of {name}"
+                raise TaskError(f"{len(labels)} {what} for {count} examples: expected one each")
             ids[name] = index.ids(labels)
         return ids
 

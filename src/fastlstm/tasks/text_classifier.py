@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from fastlstm.config import from_mapping
-from fastlstm.data import DataError
-from fastlstm.data.sequences import pad_ids
-from fastlstm.data.text import (
+from fastlstm.data import (
+    DataError,
     SubwordEncoder,
     TextEncoder,
     VocabularyEncoder,
+    WordVectors,
     load_text_encoder,
+    pad_ids,
+    read_word_vectors,
 )
-from fastlstm.data.word_vectors import WordVectors, read_word_vectors
 from fastlstm.models import EmbeddingConfig, LSTMConfig, TextNetwork, TextNetworkConfig
 from fastlstm.tasks.classification import Inputs, LabelledExamples
 from fastlstm.tasks.classifier import Classifier

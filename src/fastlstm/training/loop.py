@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
+from fastlstm.training.errors import TrainingError
+
 WARM_UP_SHARE = 0.15
 ADAM_BETAS = (0.9, 0.99)
 WEIGHT_DECAY = 0.1
@@ -17,10 +19,6 @@ MAX_GRADIENT_NORM = 1.0
 # Larger than a training batch, as no gradients are kept; constant, as the count must not depend
 # on the settings of a run.
 EVALUATION_BATCH = 1_000
-
-
-class TrainingError(ValueError):
-    """A training that cannot go on; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,11 @@ import safetensors
 import safetensors.torch
 import torch
 
+from fastlstm.training.errors import RunFolderError
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
-
-
-class RunFolderError(ValueError):
-    """A run folder that cannot be written, or cannot be read back; the message says why."""
 
 
 def check_output(path: Path) -> None:
