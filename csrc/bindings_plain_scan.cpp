@@ -18,12 +18,15 @@ struct Sizes {
   Index T, B, I, H;
   nb::dlpack::dtype dtype;
 
+  // That of states on the way back, and of sums.
+  nb::dlpack::dtype sum_dtype() const {
+    return dtype == dtype_of<bfloat16>() ? dtype_of<float>() : dtype;
+  }
   bool fit(const TensorView& view, std::initializer_list<Index> shape) const {
     return view && view.dtype() == dtype && view.has_shape(shape);
   }
-  bool fit_if_given(nb::handle object, const TensorView& view,
-                    std::initializer_list<Index> shape) const {
-    return object.is_none() || fit(view, shape);
+  bool fit_sums(const TensorView& view, std::initializer_list<Index> shape) const {
+    return view && view.dtype() == sum_dtype() && view.has_shape(shape);
   }
 };
 
@@ -107,8 +110,8 @@ nb::object plain_scan(nb::handle input, nb::handle h_0, nb::handle c_0, nb::hand
   const std::optional<Sizes> n = sizes_of(views.input, views.h_0);
   if (!n || !n->fit(views.h_0, {n->B, n->H}) || !n->fit(views.c_0, {n->B, n->H}) ||
       !n->fit(views.weight_ih, {4 * n->H, n->I}) || !n->fit(views.weight_hh, {4 * n->H, n->H}) ||
-      !n->fit_if_given(bias_ih, views.bias_ih, {4 * n->H}) ||
-      !n->fit_if_given(bias_hh, views.bias_hh, {4 * n->H}))
+      !(bias_ih.is_none() || n->fit(views.bias_ih, {4 * n->H})) ||
+      !(bias_hh.is_none() || n->fit(views.bias_hh, {4 * n->H})))
     return nb::none();
   const int team = checked_threads(threads);
   if (n->dtype == dtype_of<float>()) return scan<float>(*n, views, reverse, team);
@@ -129,12 +132,12 @@ struct Needs {
 };
 
 // dR = Σ d_z hᵀ: the first step starts from h_0, each other one from the output before it.
-template <typename T>
-bool add_hidden_products(const Sizes& n, const BackwardViews& views, bool reverse, const T* d_z,
-                         T* d_weight_hh, int threads) {
+template <typename S>
+bool add_hidden_products(const Sizes& n, const BackwardViews& views, bool reverse, const S* d_z,
+                         Sum<S>* d_weight_hh, int threads) {
   const Index gates = 4 * n.H, others = (n.T - 1) * n.B;
   const Index first = reverse ? others : 0, rest = reverse ? 0 : n.B;
-  ProductCall<T> call{};
+  ProductCall<S> call{};
   call.rows = gates;
   call.columns = n.H;
   call.a_row_stride = 1;
@@ -145,28 +148,28 @@ bool add_hidden_products(const Sizes& n, const BackwardViews& views, bool revers
 
   call.depth = n.B;
   call.a = d_z + first * gates;
-  call.b = read<T>(views.h_0);
+  call.b = read<S>(views.h_0);
   if (!run_product(call, threads)) return false;
   if (others == 0) return true;
   call.depth = others;
   call.a = d_z + rest * gates;
-  call.b = read<T>(views.output) + (reverse ? n.B * n.H : 0);
+  call.b = read<S>(views.output) + (reverse ? n.B * n.H : 0);
   call.accumulate = true;
   return run_product(call, threads);
 }
 
 // dW = Σ d_z xᵀ, and the sums of d_z, which are the gradient of either bias.
-template <typename T>
-bool write_input_products(const Sizes& n, const BackwardViews& views, const T* d_z, T* d_weight_ih,
-                          T* d_bias, int threads) {
-  ProductCall<T> call{};
+template <typename S>
+bool write_input_products(const Sizes& n, const BackwardViews& views, const S* d_z,
+                          Sum<S>* d_weight_ih, Sum<S>* d_bias, int threads) {
+  ProductCall<S> call{};
   call.rows = 4 * n.H;
   call.depth = n.T * n.B;
   call.columns = n.I;
   call.a = d_z;
   call.a_row_stride = 1;
   call.a_depth_stride = 4 * n.H;
-  call.b = read<T>(views.input);
+  call.b = read<S>(views.input);
   call.b_depth_stride = n.I;
   call.b_column_stride = 1;
   call.out = d_weight_ih;
@@ -175,17 +178,17 @@ bool write_input_products(const Sizes& n, const BackwardViews& views, const T* d
 }
 
 // dx = d_z W.
-template <typename T>
-bool write_input_gradient(const Sizes& n, const BackwardViews& views, const T* d_z, T* d_input,
+template <typename S>
+bool write_input_gradient(const Sizes& n, const BackwardViews& views, const S* d_z, Sum<S>* d_input,
                           int threads) {
-  ProductCall<T> call{};
+  ProductCall<S> call{};
   call.rows = n.T * n.B;
   call.depth = 4 * n.H;
   call.columns = n.I;
   call.a = d_z;
   call.a_row_stride = 4 * n.H;
   call.a_depth_stride = 1;
-  call.b = read<T>(views.weight_ih);
+  call.b = read<S>(views.weight_ih);
   call.b_depth_stride = n.I;
   call.b_column_stride = 1;
   call.out = d_input;
@@ -196,27 +199,29 @@ nb::object to_python(std::optional<NewTensor>& tensor) {
   return tensor ? tensor->to_python() : nb::none();
 }
 
-template <typename T>
+template <typename S>
 nb::object scan_backward(const Sizes& n, const BackwardViews& views, const Needs& needs,
                          bool reverse, int threads) {
+  using T = Sum<S>;
   const Index gates = 4 * n.H;
+  const nb::dlpack::dtype sums = n.sum_dtype();
   const NewTensor d_z(n.dtype, {n.T, n.B, gates});
-  NewTensor d_h_0(n.dtype, {n.B, n.H}), d_c_0(n.dtype, {n.B, n.H});
+  NewTensor d_h_0(sums, {n.B, n.H}), d_c_0(sums, {n.B, n.H});
   std::optional<NewTensor> d_input, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh;
-  if (needs.input) d_input.emplace(n.dtype, std::initializer_list<Index>{n.T, n.B, n.I});
-  if (needs.weight_ih) d_weight_ih.emplace(n.dtype, std::initializer_list<Index>{gates, n.I});
-  if (needs.weight_hh) d_weight_hh.emplace(n.dtype, std::initializer_list<Index>{gates, n.H});
-  if (needs.biases) d_bias_ih.emplace(n.dtype, std::initializer_list<Index>{gates});
-  if (needs.biases) d_bias_hh.emplace(n.dtype, std::initializer_list<Index>{gates});
+  if (needs.input) d_input.emplace(sums, std::initializer_list<Index>{n.T, n.B, n.I});
+  if (needs.weight_ih) d_weight_ih.emplace(sums, std::initializer_list<Index>{gates, n.I});
+  if (needs.weight_hh) d_weight_hh.emplace(sums, std::initializer_list<Index>{gates, n.H});
+  if (needs.biases) d_bias_ih.emplace(sums, std::initializer_list<Index>{gates});
+  if (needs.biases) d_bias_hh.emplace(sums, std::initializer_list<Index>{gates});
 
-  BackwardCall<T> call{};
-  call.layer = layer_of<T>(n, views.c_0, views.weight_hh, reverse);
-  call.gates = read<T>(views.gates);
+  BackwardCall<S> call{};
+  call.layer = layer_of<S>(n, views.c_0, views.weight_hh, reverse);
+  call.gates = read<S>(views.gates);
   call.cells = read<T>(views.cells);
-  call.d_output = read<T>(views.d_output);
+  call.d_output = read<S>(views.d_output);
   call.d_h_n = read<T>(views.d_h_n);
   call.d_c_n = read<T>(views.d_c_n);
-  T* const z = write<T>(d_z);
+  S* const z = write<S>(d_z);
   call.d_z = z;
   call.d_h_0 = write<T>(d_h_0);
   call.d_c_0 = write<T>(d_c_0);
@@ -252,12 +257,16 @@ nb::object plain_scan_backward(nb::handle input, nb::handle h_0, nb::handle c_0,
   if (!n->fit(views.h_0, state) || !n->fit(views.c_0, state) ||
       !n->fit(views.weight_ih, {4 * n->H, n->I}) || !n->fit(views.weight_hh, {4 * n->H, n->H}) ||
       !n->fit(views.output, states) || !n->fit(views.gates, {n->T, n->B, 4 * n->H}) ||
-      !n->fit(views.cells, states) || !n->fit_if_given(d_output, views.d_output, states) ||
-      !n->fit_if_given(d_h_n, views.d_h_n, state) || !n->fit_if_given(d_c_n, views.d_c_n, state))
+      !n->fit_sums(views.cells, states) ||
+      !(d_output.is_none() || n->fit(views.d_output, states)) ||
+      !(d_h_n.is_none() || n->fit_sums(views.d_h_n, state)) ||
+      !(d_c_n.is_none() || n->fit_sums(views.d_c_n, state)))
     return nb::none();
   const int team = checked_threads(threads);
   if (n->dtype == dtype_of<float>()) return scan_backward<float>(*n, views, needs, reverse, team);
   if (n->dtype == dtype_of<double>()) return scan_backward<double>(*n, views, needs, reverse, team);
+  if (n->dtype == dtype_of<bfloat16>() && target().avx512_bf16)
+    return scan_backward<bfloat16>(*n, views, needs, reverse, team);
   return nb::none();
 }
 

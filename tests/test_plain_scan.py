@@ -76,12 +76,14 @@ def both_ways(doors: Doors, arguments: ScanArguments, only: str = "") -> None:
         assert in_one[name].dtype == value.dtype and in_one[name].shape == value.shape
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("switches", [(), ("no_bias",), ("reverse",), ("reverse", "no_bias")])
 @pytest.mark.parametrize("steps, rows", [(1, 1), (1, 3), (6, 1), (5, 3), (9, 37)])
 def test_the_same_bits(
     doors: Doors, dtype: torch.dtype, switches: tuple[str, ...], steps: int, rows: int
 ) -> None:
+    if dtype == torch.bfloat16 and not _engine.features()["avx512_bf16"]:
+        pytest.skip("the engine multiplies no bfloat16 here")
     both_ways(doors, make_arguments(switches, steps=steps, rows=rows, dtype=dtype, save_every=1))
 
 

@@ -168,7 +168,8 @@ def plain_scan_backward(
 ) -> tuple[Any, Any, Any, Any, Any, Any, Any] | None:
     """The gradients of input, h_0, c_0, both weights and both biases, or None likewise.
 
-    One that is not needed is None. The biases' need that of `weight_ih`. Not for bfloat16.
+    One that is not needed is None. The biases' need that of `weight_ih`. Of a layer in bfloat16
+    they are float32, and so must `cells`, `d_h_n` and `d_c_n` be.
     """
 
 def activation(name: str, source: Any, target: Any) -> None:

@@ -173,6 +173,9 @@ def _plain_backward(call: BackwardCall) -> Gradients | None:
         return None
     needs = dict(zip(DIFFERENTIABLE, call.needs, strict=True))
     d_output, d_h_n, d_c_n = (None if value is None else value.contiguous() for value in d[:3])
+    dtype = arguments.input.dtype
+    if dtype in _WIDENED:
+        d_h_n, d_c_n = (None if value is None else value.float() for value in (d_h_n, d_c_n))
     found = _engine.plain_scan_backward(
         arguments.input,
         arguments.h_0,
@@ -195,7 +198,8 @@ def _plain_backward(call: BackwardCall) -> Gradients | None:
     if found is None:
         return None
     names = ("input", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return {name: value for name, value in zip(names, found, strict=True) if value is not None}
+    gradients = zip(names, found, strict=True)
+    return {name: value.to(dtype) for name, value in gradients if value is not None}
 
 
 def _loop(
