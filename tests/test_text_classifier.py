@@ -81,6 +81,15 @@ def test_rare_words_are_unknown() -> None:
     ).encoder_.encode("unheard") != [1]
 
 
+def test_words_held_out_for_validation_are_unknown() -> None:
+    texts, labels = reviews()
+    own = [f"word{number}" for number in range(len(texts))]
+    texts = [f"{text} {word}" for text, word in zip(texts, own, strict=True)]
+    estimator = TextClassifier(**{**SMALL, "training": TrainingConfig(epochs=1)}, min_count=1)
+    encoder = estimator.fit(texts, labels).encoder_
+    assert sum(encoder.encode(word) != [1] for word in own) == 86  # a tenth of 96 is held out
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_pretrained_vectors(frozen: bool, tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
