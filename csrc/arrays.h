@@ -108,20 +108,23 @@ inline int checked_threads(int threads) {
   return threads;
 }
 
+// Runs work, which returns whether there was enough memory, without the interpreter's lock.
+template <typename Work>
+void run_released(const Work& work) {
+  bool enough_memory;
+  {
+    const nanobind::gil_scoped_release released;
+    enough_memory = work();
+  }
+  if (!enough_memory) throw std::bad_alloc();
+}
+
 // Runs `work` for the scalar type of `array`, without the interpreter's lock, which it takes from
 // `prepare`'s result: the call, every pointer of which has been checked.
 template <bool takes_bfloat16 = true, typename Array, typename Prepare>
 void run_for_dtype(const char* name, const std::optional<Array>& array, const Prepare& prepare) {
   if (!array) refuse(name, "is missing");
-  const auto run = [&](auto zero) {
-    const auto work = prepare(zero);
-    bool enough_memory;
-    {
-      const nanobind::gil_scoped_release released;
-      enough_memory = work();
-    }
-    if (!enough_memory) throw std::bad_alloc();
-  };
+  const auto run = [&](auto zero) { run_released(prepare(zero)); };
   if (array->dtype() == dtype_of<float>()) return run(0.0f);
   if (array->dtype() == dtype_of<double>()) return run(0.0);
   if constexpr (takes_bfloat16) {

@@ -167,12 +167,7 @@ nb::object run_stack(const Sizes& n, const Layout& layout, const std::vector<Par
                        static_cast<S*>(h_n.data()),
                        static_cast<S*>(c_n.data()),
                        threads};
-  bool enough_memory;
-  {
-    const nb::gil_scoped_release released;
-    enough_memory = stack.run();
-  }
-  if (!enough_memory) throw std::bad_alloc();
+  run_released([&] { return stack.run(); });
   const nb::object states = nb::make_tuple(h_n.to_python(), c_n.to_python());
   return layout.stacked ? nb::make_tuple(output.to_python(), states) : states;
 }

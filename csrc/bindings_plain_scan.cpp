@@ -60,17 +60,6 @@ Layer<S> layer_of(const Sizes& n, const TensorView& c_0, const TensorView& weigh
   return layer;
 }
 
-// Runs work without the interpreter's lock.
-template <typename Work>
-void run_released(const Work& work) {
-  bool enough_memory;
-  {
-    const nb::gil_scoped_release released;
-    enough_memory = work();
-  }
-  if (!enough_memory) throw std::bad_alloc();
-}
-
 // ------------------------------------------------------------------------------------- forward --
 
 struct ForwardViews {

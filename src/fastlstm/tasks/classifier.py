@@ -62,9 +62,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def _read(self, X: Any) -> Any:
         """Read examples as the fitted estimator takes them."""
 
-    @abstractmethod
     def _learn(self, examples: Any, indices: np.ndarray) -> None:
-        """Learn from the training examples how to turn any into numbers."""
+        """Learn from the training examples how to turn any into numbers; nothing, if they are."""
 
     @abstractmethod
     def _encode(self, examples: Any) -> Inputs:
@@ -82,11 +81,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def _prepare_network(self, network: nn.Module, examples: LabelledExamples) -> None:
         """Give the network what it takes from the training examples before it is trained."""
 
-    @abstractmethod
     def _extra_state(self) -> dict[str, Any]:
         """What a fitted estimator knows beside its network and targets, for JSON."""
+        return {}
 
-    @abstractmethod
     def _set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `_extra_state` gave."""
 

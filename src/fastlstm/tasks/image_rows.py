@@ -13,16 +13,11 @@ from rich.console import Console
 
 from fastlstm.data import IMAGE_DATASETS, ImageDataset
 from fastlstm.models import ImageRowClassifier
+from fastlstm.training.errors import RunFolderError
+from fastlstm.training.folder import CONFIG, check_output
 from fastlstm.training.loop import count_correct, train_epochs
 from fastlstm.training.progress import TrainingProgress
-from fastlstm.training.run_folder import (
-    CONFIG,
-    RunFolder,
-    RunFolderError,
-    check_output,
-    load_weights,
-    read_config,
-)
+from fastlstm.training.run_folder import RunFolder, load_weights, read_config
 
 DEFAULT_EPOCHS: Mapping[str, int] = {"digits": 30, "mnist": 10}
 

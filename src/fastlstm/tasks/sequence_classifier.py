@@ -100,9 +100,6 @@ class SequenceClassifier(Classifier):
             )
         return sequences
 
-    def _learn(self, examples: Sequences, indices: np.ndarray) -> None:
-        """Nothing: sequences are numbers already."""
-
     def _encode(self, examples: Sequences) -> Inputs:
         return examples
 

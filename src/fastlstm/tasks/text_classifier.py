@@ -159,12 +159,6 @@ class TextClassifier(Classifier):
             table = np.where(found[:, None], table, np.nan)
         network.embedding.set_table(torch.from_numpy(table))
 
-    def _extra_state(self) -> dict[str, Any]:
-        return {}
-
-    def _set_extra_state(self, state: Mapping[str, Any]) -> None:
-        pass
-
     def _save_files(self, folder: Path) -> None:
         self.encoder_.save(folder / VOCABULARY)
 

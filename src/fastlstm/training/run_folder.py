@@ -7,7 +7,6 @@ that fails before its first epoch was saved takes its folder away again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,34 +17,9 @@ import safetensors
 import safetensors.torch
 import torch
 
+from fastlstm.training.atomic import write_atomically
 from fastlstm.training.errors import RunFolderError
-
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-METRICS = "metrics.jsonl"
-
-
-def check_output(path: Path) -> None:
-    """Raise unless a run folder can be made at `path`; leaves no trace on the disk.
-
-    Raises:
-        RunFolderError: `path` is a file or a folder with something in it, or cannot be written.
-    """
-    try:
-        if path.is_dir():
-            if any(path.iterdir()):
-                raise RunFolderError(f"{path} is not empty: expected a new or an empty folder")
-        elif path.exists():
-            raise RunFolderError(f"{path} is a file: expected a new or an empty folder")
-        existing = path.absolute()
-        while not existing.exists():
-            existing = existing.parent
-    except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
-    if not existing.is_dir():
-        raise RunFolderError(f"cannot write {path}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise RunFolderError(f"cannot write {path}: no permission to write in {existing}")
+from fastlstm.training.folder import CONFIG, METRICS, WEIGHTS, check_output
 
 
 class RunFolder:
@@ -98,7 +72,7 @@ class RunFolder:
 
     def _write(self, name: str, content: bytes) -> None:
         try:
-            _write_atomically(self.path / name, content)
+            write_atomically(self.path / name, content)
         except OSError as error:
             raise RunFolderError(f"cannot write {self.path / name}: {error.strerror}") from error
 
@@ -161,17 +135,3 @@ def _read(path: Path, name: str) -> bytes:
         ) from error
     except OSError as error:
         raise RunFolderError(f"cannot read {path / name}: {error.strerror}") from error
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            # Without this the move can reach the disk before the content does.
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
