@@ -27,11 +27,12 @@ MAY_IMPORT = {
     "export": CORE | {"ops", "nn"},
     "inspect": CORE | {"ops", "nn"},
     "bench": CORE | {"ops", "nn"},
+    "atomic": set(),
     "config": set(),
     "models": CORE | {"ops", "nn", "config"},
-    "data": CORE | {"ops", "nn", "config"},
-    "report": set(),  # it shows plain data
-    "training": CORE | {"ops", "nn", "config"},
+    "data": CORE | {"ops", "nn", "config", "atomic"},
+    "report": {"atomic"},  # it shows plain data
+    "training": CORE | {"ops", "nn", "config", "atomic"},
 }
 LIBRARY = set().union(*MAY_IMPORT.values(), MAY_IMPORT)
 MAY_IMPORT["tasks"] = LIBRARY
