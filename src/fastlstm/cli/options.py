@@ -27,6 +27,8 @@ SETTINGS: Mapping[str, tuple[str, str, str]] = {
     "device": ("training.device", "NAME", "auto, cpu, cuda or mps."),
 }
 DATA_PANEL, SETTINGS_PANEL, RUN_PANEL = "Data", "Settings", "Run"
+# How a line is printed that others may search: as it is, and not cut at the width of a terminal.
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,13 @@ def settings_options(settings: Any) -> list[Option]:
         options.append(Option(name, str, text, SETTINGS_PANEL, shown, metavar))
     return [
         *options,
-        Option("set", list[str], f"Any other setting: {_EXAMPLES}", SETTINGS_PANEL, None, "KEY=…"),
-        Option("config", Path, "Settings in a TOML, YAML or JSON file.", SETTINGS_PANEL, None, "FILE"),
+        Option("set", list[str], _OTHERS, SETTINGS_PANEL, None, "KEY=…"),
+        Option("config", Path, _CONFIG, SETTINGS_PANEL, None, "FILE"),
     ]
 
 
-_EXAMPLES = "pooling=max, lstm.num_layers=2, training.patience=3. May be repeated."
+_CONFIG = "Settings in a TOML, YAML or JSON file."
+_OTHERS = "Any other setting: pooling=max, lstm.num_layers=2, training.patience=3. May be repeated."
 
 
 def data_from(data: type[Any], source: str, values: Mapping[str, Any]) -> Any:
@@ -122,9 +125,8 @@ def data_from(data: type[Any], source: str, values: Mapping[str, Any]) -> Any:
 
 def overrides_from(values: Mapping[str, Any]) -> list[str]:
     """The options of settings that were given, as `KEY=VALUE`; those of `--set` come last."""
-    given = [
-        f"{key}={values[name]}" for name, (key, _, _) in SETTINGS.items() if values[name] is not None
-    ]
+    by_key = {key: values[name] for name, (key, _, _) in SETTINGS.items()}
+    given = [f"{key}={value}" for key, value in by_key.items() if value is not None]
     return [*given, *(values["set"] or ())]
 
 

@@ -69,6 +69,37 @@ _OUTPUT = "New or empty folder for the run."
 _RESUME = "Go on with an interrupted run, in place of all other options."
 
 
+_TUNE_OUTPUT = "New or empty folder for the search."
+_TUNE_RESUME = "Go on with a search, in place of all other options but --trials."
+_TRIALS = "Trainings in all; those before a --resume count."
+_SEARCH = (
+    "What is searched, in place of the task's own space: KEY=LOW..HIGH, KEY=LOW..HIGH:log or "
+    "KEY=A,B,C. May be repeated."
+)
+
+
+class TuneGroup(TaskGroup):
+    """`fastlstm tune`."""
+
+    def make(self, name: str) -> Any:
+        """The command that searches settings for a task."""
+        from fastlstm.cli.tuning import TRIALS, tune
+        from fastlstm.runs import find_task
+
+        task = find_task(name)
+        options = [
+            *data_options(task.data),
+            *settings_options(task.settings()),
+            Option("trials", int, _TRIALS, RUN_PANEL, str(TRIALS), "INTEGER"),
+            Option("search", list[str], _SEARCH, RUN_PANEL, None, "KEY=…"),
+            Option("output", Path, _TUNE_OUTPUT, RUN_PANEL, "runs/tune-SOURCE-DATE-TIME", "FOLDER"),
+            Option("resume", Path, _TUNE_RESUME, RUN_PANEL, None, "FOLDER"),
+        ]
+        return _command(
+            lambda values: tune(task, values, Console()), name, [_source(task.sets), *options]
+        )
+
+
 def _source(sets: Any) -> inspect.Parameter:
     text = f"{', '.join(sets)}, or the path of your own data."
     return inspect.Parameter(

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from fastlstm.cli.errors import CommandError
-from fastlstm.cli.options import data_from, overrides_from
+from fastlstm.cli.options import PLAIN, data_from, overrides_from
 from fastlstm.report import duration, score_table
 from fastlstm.runs import Parts, Run, Task, finish, read_settings
 from fastlstm.runs.run import check_new
@@ -30,12 +30,7 @@ def start(task: Task, values: Mapping[str, Any], console: Console) -> None:
         CommandError: `resume` with other options, or neither a run nor a source.
     """
     if values["resume"] is not None:
-        others = [f"--{name.replace('_', '-')}" for name, value in values.items() if value]
-        others = ["SOURCE" if name == "--source" else name for name in others if name != "--resume"]
-        if others:
-            raise CommandError(
-                f"--resume goes on with the run's own data and settings: expected no {others[0]}"
-            )
+        refuse_others(values, ("resume",))
         run = Run.open(values["resume"])
         if run.task.name != task.name:
             raise CommandError(
@@ -59,6 +54,20 @@ def new_run(task: Task, values: Mapping[str, Any]) -> Run:
     return Run(output, task, data, settings)
 
 
+def refuse_others(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    """Raise where, beside a folder to go on with, other options were given.
+
+    Raises:
+        CommandError: one was.
+    """
+    for name, value in values.items():
+        if name not in allowed and value not in (None, False, [], ()):
+            shown = "SOURCE" if name == "source" else f"--{name.replace('_', '-')}"
+            raise CommandError(
+                f"--resume goes on with its own data and settings: expected no {shown}"
+            )
+
+
 def source_of(task: Task, values: Mapping[str, Any]) -> str:
     """The source that was given.
 
@@ -73,7 +82,7 @@ def source_of(task: Task, values: Mapping[str, Any]) -> str:
 def train(run: Run, console: Console) -> None:
     """Read, train, measure, report; an interrupted run says how it goes on."""
     parts = run.read()
-    console.print(describe(parts), **_PLAIN)
+    console.print(describe(parts), **PLAIN)
     console.print()
     try:
         with TrainingDisplay(console, parts.noun) as display:
@@ -85,7 +94,7 @@ def train(run: Run, console: Console) -> None:
     outcome = finish(run, estimator, parts)
     console.print(score_table(outcome.scores))
     took = f"trained in {duration(outcome.seconds)}, saved in {run.path}"
-    console.print(f"{took}; look at {run.path / 'report.html'}", **_PLAIN)
+    console.print(f"{took}; look at {run.path / 'report.html'}", **PLAIN)
 
 
 def describe(parts: Parts) -> str:
@@ -96,6 +105,3 @@ def describe(parts: Parts) -> str:
     sizes.append(f"{len(parts.test):,} test {parts.noun}")
     note = f" ({parts.note})" if parts.note else ""
     return f"{parts.name}: {', '.join(sizes)}{note}"
-
-
-_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
