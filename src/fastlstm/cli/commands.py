@@ -1,16 +1,27 @@
 """The commands and their options."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 
 from fastlstm import __version__
 from fastlstm.cli.bench import BenchSettings, Precision, bench_layer
 from fastlstm.cli.tasks import TrainGroup, TuneGroup
 
+
+class Commands(typer.core.TyperGroup):
+    """The commands in the order in which they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """From training to what one looks up."""
+        return ["train", "tune", "evaluate", "predict", "data", "bench", "info"]
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Train, measure and use LSTM networks.",
     # A plain traceback, without the value of every local, is what a bug report needs.
     pretty_exceptions_enable=False,

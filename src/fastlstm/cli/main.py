@@ -42,10 +42,8 @@ def main() -> None:
     """Run the command that `sys.argv` holds, then exit: 0, 2 (bad input) or 130 (Ctrl-C)."""
     try:
         status = _run(sys.argv[1:])
-    except KeyboardInterrupt as interruption:
-        # A training says where it stands and how to go on.
-        print(f"fastlstm: {interruption or 'interrupted'}", file=sys.stderr)
-        status = INTERRUPTED
+    except KeyboardInterrupt:
+        status = _interrupted("interrupted")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
@@ -57,15 +55,17 @@ def main() -> None:
 def _run(arguments: list[str]) -> int:
     # Here and not above, as a plain `pip install fastlstm` brings none of what it imports.
     from fastlstm.cli.commands import app
+    from fastlstm.cli.errors import CommandInterruptedError
 
     try:
         # Returns None, or the status of a command that left early (--help).
         status = app(arguments, prog_name="fastlstm", standalone_mode=False) or 0
+    except CommandInterruptedError as interruption:
+        return _interrupted(str(interruption))
     except Exception as error:
         return _fail(_message(error, arguments))
-    if status == INTERRUPTED:  # Typer's own, of a Ctrl-C outside of a training
-        raise KeyboardInterrupt
-    return status
+    # Typer's own, of a Ctrl-C outside of a training.
+    return _interrupted("interrupted") if status == INTERRUPTED else status
 
 
 def _message(error: Exception, arguments: list[str]) -> str:
@@ -90,6 +90,11 @@ def _expected() -> tuple[type[Exception], ...]:
         if module in sys.modules
         for name in names
     )
+
+
+def _interrupted(message: str) -> int:
+    print("fastlstm:", message, file=sys.stderr)
+    return INTERRUPTED
 
 
 def _fail(message: str) -> int:

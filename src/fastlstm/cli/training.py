@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fastlstm.cli.errors import CommandError
+from fastlstm.cli.errors import CommandError, CommandInterruptedError
 from fastlstm.cli.options import PLAIN, data_from, overrides_from
 from fastlstm.report import duration, score_table
 from fastlstm.runs import Parts, Run, Task, finish, read_settings
@@ -90,7 +90,7 @@ def train(run: Run, console: Console) -> None:
     except Interrupted as error:
         command = f"fastlstm train {run.task.name} --resume {shlex.quote(str(run.path))}"
         place = str(error).partition(";")[0]
-        raise Interrupted(f"{place}; to go on: {command}") from error
+        raise CommandInterruptedError(f"{place}; to go on: {command}") from error
     outcome = finish(run, estimator, parts)
     console.print(score_table(outcome.scores))
     took = f"trained in {duration(outcome.seconds)}, saved in {run.path}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fastlstm.cli.errors import CommandError
+from fastlstm.cli.errors import CommandError, CommandInterruptedError
 from fastlstm.cli.options import PLAIN, data_from, overrides_from
 from fastlstm.cli.training import describe, refuse_others, source_of
 from fastlstm.runs import Task, Trial, Tuning, parse_space, read_settings
@@ -49,7 +49,7 @@ def tune(task: Task, values: Mapping[str, Any], console: Console) -> None:
             tuning.search(parts, trials, show)
     except Interrupted as error:
         command = f"fastlstm tune {task.name} --resume {shlex.quote(str(tuning.path))}"
-        raise Interrupted(f"{error}; to go on: {command} --trials {trials}") from error
+        raise CommandInterruptedError(f"{error}; to go on: {command} --trials {trials}") from error
     best = tuning.path / "best.toml"
     source = shlex.quote(tuning.data.source)
     console.print(f"\nbest settings in {best}; to train with them:", **PLAIN)
