@@ -32,6 +32,7 @@ from fastlstm.data.series import SeriesColumns, SeriesSet, StaticCovariates, ser
 from fastlstm.data.series_frames import forecast_frame, read_future, read_series
 from fastlstm.data.sources import SOURCES, Source, find_source, get_source, list_sources
 from fastlstm.data.split import (
+    combined_ids,
     k_fold,
     leave_one_group_out,
     split_groups,
@@ -86,6 +87,7 @@ __all__ = [
     "WordVectors",
     "calendar_features",
     "class_weights",
+    "combined_ids",
     "ett_ranges",
     "find_source",
     "forecast_frame",

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
 from sklearn.metrics import precision_recall_fscore_support
 
-from fastlstm.data import DataError, LabelIndex, split_stratified
+from fastlstm.data import DataError, LabelIndex, combined_ids, split_stratified
 from fastlstm.report import (
     Confusion,
     LabelScores,
@@ -77,8 +77,7 @@ def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:
         DataError: there are too few examples for it.
     """
     ids = [LabelIndex.of(labels).ids(labels) for labels in examples.y.values()]
-    together = np.ravel_multi_index(tuple(ids), tuple(int(found.max()) + 1 for found in ids))
-    kept, held_out = split_stratified(together, share)
+    kept, held_out = split_stratified(combined_ids(ids), share)
     return examples.select(kept), examples.select(held_out)
 
 
@@ -207,18 +206,27 @@ def labels_of(table: pa.Table, names: Sequence[str], shown: str) -> dict[str, li
     """
     found = {}
     for name in names:
-        column = table.column(name)
-        encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-        if not hasattr(encoded, "indices"):  # a chunked array, as some versions return
-            encoded = encoded.chunk(0)
-        classes = encoded.dictionary.to_pylist()
-        places = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
-        empty = [place for place, text in enumerate(classes) if not text.strip()]
-        missing = np.flatnonzero((places < 0) | np.isin(places, empty))
-        if len(missing):
-            raise DataError(f"{shown}, column {name!r}: row {missing[0] + 1} has no label")
-        found[name] = [classes[place] for place in places.tolist()]
+        codes, classes = coded(table, name, shown)
+        found[name] = [classes[code] for code in codes.tolist()]
     return found
+
+
+def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]]:
+    """A column of text as numbers: int32 `(N,)`, and the texts in the order of their numbers.
+
+    Raises:
+        DataError: a text is missing, or blank.
+    """
+    encoded = table.column(name).dictionary_encode().unify_dictionaries().combine_chunks()
+    if not hasattr(encoded, "indices"):  # a chunked array, as some versions return
+        encoded = encoded.chunk(0)
+    classes = encoded.dictionary.to_pylist()
+    codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+    blank = [place for place, text in enumerate(classes) if not text.strip()]
+    missing = np.flatnonzero((codes < 0) | np.isin(codes, blank))
+    if len(missing):
+        raise DataError(f"{shown}, column {name!r}: row {missing[0] + 1} has no label")
+    return codes, classes
 
 
 def part_files(validation: Path | None, test: Path | None) -> str:
