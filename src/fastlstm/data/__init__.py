@@ -53,6 +53,7 @@ from fastlstm.data.text import (
     load_text_encoder,
     split_words,
 )
+from fastlstm.data.text_columns import TextColumn
 from fastlstm.data.vocabulary import Vocabulary
 from fastlstm.data.windows import TimeRange, WindowBatch, Windows, ett_ranges, latest_windows
 from fastlstm.data.word_vectors import WordVectors, read_word_vectors
@@ -77,6 +78,7 @@ __all__ = [
     "StaticCovariates",
     "SubwordEncoder",
     "TaggedSentences",
+    "TextColumn",
     "TextEncoder",
     "TimeRange",
     "Treebank",

@@ -101,12 +101,12 @@ def pad_vectors(sequences: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Te
 
 
 def pad_ids(
-    sequences: Sequence[Sequence[int]], padding: int = 0
+    sequences: Sequence[Sequence[int] | np.ndarray], padding: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put lists of numbers (tokens, classes) into one batch.
 
     Args:
-        sequences: B lists of integers.
+        sequences: B lists or arrays of integers.
         padding: what stands behind the shorter ones.
 
     Returns:

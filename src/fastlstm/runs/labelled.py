@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
 from sklearn.metrics import precision_recall_fscore_support
 
-from fastlstm.data import DataError, LabelIndex, combined_ids, split_stratified
+from fastlstm.data import DataError, LabelIndex, TextColumn, combined_ids, split_stratified
 from fastlstm.report import (
     Confusion,
     LabelScores,
@@ -62,7 +62,12 @@ class Labelled:
     def select(self, indices: np.ndarray) -> Labelled:
         """Some of them."""
         chosen = indices.tolist()
-        X = self.X[indices] if isinstance(self.X, np.ndarray) else [self.X[i] for i in chosen]
+        if isinstance(self.X, np.ndarray):
+            X: Any = self.X[indices]
+        elif isinstance(self.X, TextColumn):
+            X = self.X.select(indices)
+        else:
+            X = [self.X[i] for i in chosen]
         y: dict[str, Any] = {
             name: [labels[i] for i in chosen] for name, labels in self.y.items()
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.data import DataError, load_movie_reviews, read_table
+from fastlstm.data import DataError, TextColumn, load_movie_reviews, read_table
 from fastlstm.runs import labelled
 from fastlstm.runs.labelled import Labelled
 from fastlstm.runs.settings import parameters, settings_of
@@ -80,9 +80,8 @@ class TextClassification:
     def read_part(self, data: TextData, path: Path) -> Labelled:
         """Read a table of texts and labels."""
         table = read_table(path, (), texts=(data.text, *data.label))
-        return Labelled(
-            _texts(table, data.text, path), labelled.labels_of(table, data.label, str(path))
-        )
+        texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
+        return Labelled(texts, labelled.labels_of(table, data.label, str(path)))
 
     def fit(
         self,
@@ -112,18 +111,8 @@ class TextClassification:
             table = pa.table({data.text: _lines(path)})
         else:
             table = read_table(path, texts=(data.text,))
-        texts = _texts(table, data.text, path)
+        texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
         return labelled.with_predictions(table, estimator, texts, data.label, str(path))
-
-
-def _texts(table: pa.Table, name: str, path: Path) -> list[str]:
-    texts = table.column(name).to_pylist()
-    for row, text in enumerate(texts, 1):
-        if text is None:
-            raise DataError(f"{path}, column {name!r}: row {row} has no text")
-    if not texts:
-        raise DataError(f"{path} has no rows")
-    return texts
 
 
 def _lines(path: Path) -> list[str]:
