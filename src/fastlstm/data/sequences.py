@@ -1,6 +1,6 @@
 """Sequences of vectors, of equal or unequal lengths, and the batches that they make."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,7 @@ def _sequences_of(values: np.ndarray) -> np.ndarray:
     return items
 
 
-def _sequence_list(values: Sequence[Any]) -> list[np.ndarray]:
+def _sequence_list(values: Iterable[Any]) -> list[np.ndarray]:
     items = [_sequence(index, item) for index, item in enumerate(values)]
     for index, item in enumerate(items):
         if item.shape[1] != items[0].shape[1]:

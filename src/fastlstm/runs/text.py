@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.data import DataError, TextColumn, load_movie_reviews, read_table
+from fastlstm.models import AttentionPooling
+from fastlstm.report import AttendedSentence, attention
 from fastlstm.runs import labelled
 from fastlstm.runs.labelled import Labelled
 from fastlstm.runs.settings import parameters, settings_of
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOVIE_REVIEWS = "movie-reviews"
+ATTENDED = 12
+"""How many texts the report shows the attention of."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ class TextClassification:
     def measure(self, estimator: TextClassifier, part: Labelled) -> Results:
         """Accuracy and the like, beside the most frequent class."""
         scores, sections = labelled.measure(estimator, part)
+        attended = _attended(estimator, part.X[:ATTENDED])
+        if attended:
+            sections.append(attention(attended, len(part)))
         return Results(labelled.describe(estimator, "texts"), scores, sections)
 
     def predict(self, estimator: TextClassifier, data: TextData, path: Path) -> pa.Table:
@@ -113,6 +120,35 @@ class TextClassification:
             table = read_table(path, texts=(data.text,))
         texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
         return labelled.with_predictions(table, estimator, texts, data.label, str(path))
+
+
+def _attended(estimator: TextClassifier, texts: Sequence[str]) -> list[AttendedSentence]:
+    """Some texts with the weight of each token; none where the network has no attention."""
+    network: Any = estimator.network_
+    pooling = network.classifier.pooling
+    if not isinstance(pooling, AttentionPooling):
+        return []
+    weights: list[list[float]] = []
+
+    def look(module: Any, inputs: Any) -> None:
+        weights.append(module.weights(*inputs)[0].tolist())
+
+    hook = pooling.register_forward_pre_hook(look)
+    try:
+        labels = [_named(estimator.predict([text])) for text in texts]
+    finally:
+        hook.remove()
+    tokens = [estimator.encoder_.tokens(text) for text in texts]
+    return [
+        AttendedSentence(*one) for one in zip(tokens, weights, labels, strict=True) if one[0]
+    ]
+
+
+def _named(labels: Any) -> str:
+    """The label of the only example, or that of each target."""
+    if isinstance(labels, Mapping):
+        return ", ".join(str(of_target[0]) for of_target in labels.values())
+    return str(labels[0])
 
 
 def _lines(path: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -115,9 +115,9 @@ class TextClassifier(Classifier):
 
     def _learn(self, examples: Sequence[str], indices: np.ndarray) -> None:
         if isinstance(examples, TextColumn):
-            texts: Iterable[str] = examples.select(indices)
+            texts: Any = examples.select(indices)
         else:
-            texts = (examples[index] for index in indices.tolist())
+            texts = [examples[index] for index in indices.tolist()]
         units: Any = self.units  # the encoder refuses what it does not know
         if units == "subwords":
             self.encoder_: TextEncoder = SubwordEncoder.train(
