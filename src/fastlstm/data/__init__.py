@@ -39,7 +39,7 @@ from fastlstm.data.split import (
     split_share,
     split_stratified,
 )
-from fastlstm.data.tables import read_table
+from fastlstm.data.tables import read_table, release_memory
 from fastlstm.data.tagged import (
     TaggedSentences,
     read_conll,
@@ -118,6 +118,7 @@ __all__ = [
     "read_table",
     "read_tagged_json_lines",
     "read_word_vectors",
+    "release_memory",
     "series_from_array",
     "split_groups",
     "split_share",

@@ -20,6 +20,7 @@ _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".jsonl", ".ndjso
 # Small blocks keep the memory of reading small; a longer line makes them grow.
 _BLOCK_BYTES = 2**18
 _LONGEST_LINE_BYTES = 2**28
+_BLOCKS_TOGETHER = 16
 _COLUMN_ERROR = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?(.*)", re.DOTALL)
 _ROW_ERROR = re.compile(r"CSV parse error: Row #(\d+): (.*)", re.DOTALL)
 _INVALID_VALUE = re.compile(r"invalid value '(.*)'", re.DOTALL)
@@ -173,11 +174,33 @@ def _read_blocks(
         else field.type
         for field in reader.schema
     ]
-    for batch in reader:
+    for number, batch in enumerate(reader, 1):
         for block, array, kind in zip(blocks, batch.columns, kinds, strict=True):
             block.append(_narrow(array.cast(kind, memory_pool=pool), pool))
+            if number % _BLOCKS_TOGETHER == 0:
+                _put_together(block, kind, pool)
     arrays = [_joined(block, kind, pool) for block, kind in zip(blocks, kinds, strict=True)]
+    release_memory()
     return pa.table(arrays, names=reader.schema.names)
+
+
+def _put_together(block: "list[pa.Array]", kind: "pa.DataType", pool: "pa.MemoryPool") -> None:
+    """Make one array of the latest blocks of a column.
+
+    Small ones of many columns lie between each other: no column could give its memory back alone.
+    """
+    import pyarrow as pa
+
+    latest = _joined(block[-_BLOCKS_TOGETHER:], kind, pool)
+    block[-_BLOCKS_TOGETHER:] = [pa.concat_arrays(latest.chunks, memory_pool=pool)]
+
+
+def release_memory() -> None:
+    """Give what tables no longer need back to the system, rather than keep it for the next one."""
+    import pyarrow as pa
+
+    for pool in (_frugal_pool(), pa.default_memory_pool()):
+        pool.release_unused()
 
 
 def _is_real(kind: "pa.DataType") -> bool:

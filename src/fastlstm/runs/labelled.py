@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BASELINE = "most frequent class"
 SHOWN_MISTAKES = 24
+_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,16 @@ class Labelled:
         """One example as a person sees it."""
         return self.X[index] if self.shown is None else self.shown(index)
 
-    def select(self, indices: np.ndarray) -> Labelled:
-        """Some of them."""
+    def select(self, indices: np.ndarray, *, spend: bool = False) -> Labelled:
+        """Some of them.
+
+        Args:
+            indices: which; ascending.
+            spend: take their place in memory; these examples are worth nothing afterwards.
+        """
         chosen = indices.tolist()
         if isinstance(self.X, np.ndarray):
-            X: Any = self.X[indices]
+            X: Any = _moved_to_front(self.X, indices) if spend else self.X[indices]
         elif isinstance(self.X, TextColumn):
             X = self.X.select(indices)
         else:
@@ -75,15 +81,28 @@ class Labelled:
         return Labelled(X, y, None if shown is None else lambda index: shown(chosen[index]))
 
 
+def _moved_to_front(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Some rows, ascending, where the first ones were: what is kept is not there twice."""
+    for first in range(0, len(indices), _AT_ONCE):
+        rows = indices[first : first + _AT_ONCE]
+        # Each row moves towards the front: none is read after another was written over it.
+        values[first : first + len(rows)] = values[rows]
+    return values[: len(indices)]
+
+
 def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:
     """Split a test part off, in which every class has its share.
+
+    Returns:
+        What is left, in the memory of `examples`, which are spent; and the test part.
 
     Raises:
         DataError: there are too few examples for it.
     """
     ids = [LabelIndex.of(labels).ids(labels) for labels in examples.y.values()]
     kept, held_out = split_stratified(combined_ids(ids), share)
-    return examples.select(kept), examples.select(held_out)
+    test = examples.select(held_out)
+    return examples.select(kept, spend=True), test
 
 
 def held_out_note(share: float) -> str:
@@ -222,15 +241,17 @@ def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]
     Raises:
         DataError: a text is missing, or blank.
     """
-    encoded = table.column(name).dictionary_encode().unify_dictionaries().combine_chunks()
-    if not hasattr(encoded, "indices"):  # a chunked array, as some versions return
-        encoded = encoded.chunk(0)
-    classes = encoded.dictionary.to_pylist()
-    codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+    chunks = table.column(name).dictionary_encode().unify_dictionaries().chunks
+    classes = chunks[0].dictionary.to_pylist()
+    codes = np.concatenate(
+        [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in chunks]
+    )
     blank = [place for place, text in enumerate(classes) if not text.strip()]
-    missing = np.flatnonzero((codes < 0) | np.isin(codes, blank))
-    if len(missing):
-        raise DataError(f"{shown}, column {name!r}: row {missing[0] + 1} has no label")
+    wrong = codes < 0
+    for code in blank:
+        wrong |= codes == code
+    if wrong.any():
+        raise DataError(f"{shown}, column {name!r}: row {np.argmax(wrong) + 1} has no label")
     return codes, classes
 
 

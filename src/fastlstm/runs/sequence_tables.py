@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastlstm.data import DataError, read_table
+from fastlstm.data import DataError, read_table, release_memory
 from fastlstm.runs.labelled import coded, labels_of
 
 if TYPE_CHECKING:
@@ -75,7 +75,13 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
         table = table.drop_columns([name for name in names if name != columns.time])
     values = _values(of_values, len(table), path)
     if columns.sequence is not None:
-        return _grouped(table, columns, values, columns.label if labels else (), path)
+        ids = coded(table, columns.sequence, str(path))
+        targets = columns.label if labels else ()
+        found = {target: _one_each(table, target, ids, path) for target in targets}
+        times = None if columns.time is None else _times(table, columns.time, path)
+        del table  # nothing of it is needed again, and its texts take more than the values
+        release_memory()
+        return _grouped(values, ids, times, found, columns.sequence)
     found = labels_of(table, columns.label, str(path)) if labels else {}
     return TableSequences(values, found, table)
 
@@ -112,6 +118,7 @@ def _values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.nd
         for chunk in columns.pop(name).chunks:
             values[row : row + len(chunk), place] = chunk.to_numpy(zero_copy_only=False)
             row += len(chunk)
+        release_memory()
         finite = np.isfinite(values[:, place])
         if not finite.all():
             wrong = int(np.argmin(finite)) + 1
@@ -120,24 +127,21 @@ def _values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.nd
 
 
 def _grouped(
-    table: pa.Table,
-    columns: SequenceColumns,
     values: np.ndarray,
-    targets: Sequence[str],
-    path: Path,
+    ids: tuple[np.ndarray, list[str]],
+    times: np.ndarray | None,
+    labels: dict[str, list[str]],
+    column: str,
 ) -> TableSequences:
     """Rows gathered into sequences, in the order in which these first appear."""
     import pyarrow as pa
 
-    assert columns.sequence is not None
-    codes, names = coded(table, columns.sequence, str(path))
-    labels = {target: _one_each(table, target, codes, names, path) for target in targets}
-    order = _order(codes, None if columns.time is None else _times(table, columns.time, path))
+    codes, names = ids
+    order = _order(codes, times)
     if order is not None:
         values, codes = values[order], codes[order]
-    ends = np.cumsum(np.bincount(codes))
-    X = np.split(values, ends[:-1])
-    return TableSequences(X, labels, pa.table({columns.sequence: names}))
+    X = np.split(values, np.cumsum(np.bincount(codes))[:-1])
+    return TableSequences(X, labels, pa.table({column: names}))
 
 
 def _order(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray | None:
@@ -160,11 +164,13 @@ def _times(table: pa.Table, name: str, path: Path) -> np.ndarray:
 
 
 def _one_each(
-    table: pa.Table, target: str, codes: np.ndarray, names: list[str], path: Path
+    table: pa.Table, target: str, ids: tuple[np.ndarray, list[str]], path: Path
 ) -> list[str]:
     """The label that all rows of a sequence have, for each sequence."""
+    codes, names = ids
     of_rows, classes = coded(table, target, str(path))
-    first = np.unique(codes, return_index=True)[1]
+    first = np.empty(len(names), dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last to be written is the first row
     wrong = np.flatnonzero(of_rows != of_rows[first][codes])
     if len(wrong):
         code = codes[wrong[0]]
