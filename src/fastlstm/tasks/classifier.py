@@ -152,6 +152,15 @@ class Classifier(ClassifierMixin, Estimator):
             )
         return {name: given.get(name, 1.0) for name in self._targets.indexes}
 
+    @property
+    def most_frequent_(self) -> Any:
+        """The class that was the most frequent in training, or that of each target."""
+        check_is_fitted(self, "network_")
+        indexes = self._targets.indexes
+        return self._targets.of_user(
+            {name: indexes[name].classes[place] for name, place in self._most_frequent.items()}
+        )
+
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class: (N, K) in the order of `classes_`, or one by target."""
         check_is_fitted(self, "network_")
