@@ -128,7 +128,7 @@ def test_class_weights_move_the_border() -> None:
     assert shares[1] > 0.35 and shares[2] < 0.02
 
 
-def test_images_and_columns_are_sequences() -> None:
+def test_images_and_columns_are_sequences(tmp_path: Path) -> None:
     digits = np.random.default_rng(0).normal(size=(40, 6))
     y = (digits[:, -1] > 0).astype(int)
     longer = TrainingConfig(epochs=30, batch_size=8, learning_rate=2e-2)
@@ -136,6 +136,9 @@ def test_images_and_columns_are_sequences() -> None:
     assert estimator.n_features_in_ == 6
     assert set(estimator.predict(digits)) <= {0, 1}
     assert estimator.score(digits, y) > 0.8
+    estimator.save(tmp_path / "model")
+    with pytest.raises(DataError, match="X has 5 features, but SequenceClassifier is expecting 6"):
+        SequenceClassifier.load(tmp_path / "model").predict(digits[:, :5])
 
 
 def test_pipelines_and_searches() -> None:
@@ -193,7 +196,7 @@ def test_damaged_folders(fitted: SequenceClassifier, tmp_path: Path) -> None:
         estimator="Forecaster"
     )
     assert "config.json is damaged" in loading_after(network={})
-    assert "config.json is damaged" in loading_after(targets={"named": False})
+    assert "config.json is damaged" in loading_after(state={"targets": {}})
     assert "config.json is damaged" in loading_after(parameters={"lstm": {"units": 3}})
     with pytest.raises(RunFolderError, match="expected the folder of a training run"):
         SequenceClassifier.load(tmp_path / "nothing")

@@ -35,7 +35,8 @@ MAY_IMPORT = {
 }
 LIBRARY = set().union(*MAY_IMPORT.values(), MAY_IMPORT)
 MAY_IMPORT["tasks"] = LIBRARY
-MAY_IMPORT["cli"] = LIBRARY | {"tasks"}
+MAY_IMPORT["runs"] = LIBRARY | {"tasks"}
+MAY_IMPORT["cli"] = LIBRARY | {"tasks", "runs"}
 
 PUBLIC = [
     "LSTM",

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import typing
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from fastlstm.config import to_mapping
 from fastlstm.data import split_stratified
-from fastlstm.models import LSTMConfig
 from fastlstm.tasks.classification import (
     ClassificationObjective,
     Inputs,
@@ -26,33 +21,23 @@ from fastlstm.tasks.classification import (
     figures,
 )
 from fastlstm.tasks.errors import TaskError
-from fastlstm.tasks.saving import (
-    FORMAT,
-    dataclass_of,
-    parameters_as_json,
-    parameters_from_json,
-)
+from fastlstm.tasks.estimator import Estimator
 from fastlstm.tasks.targets import ClassWeight, Targets
-from fastlstm.training import Event, RunFolder, RunFolderError, TrainingConfig, fit
+from fastlstm.training import Event
 
 PREDICTION_BATCH = 256
 
 
-class Classifier(ClassifierMixin, BaseEstimator):
-    """Fit, measure, save: all but what an example is.
+class Classifier(ClassifierMixin, Estimator):
+    """Fit and measure: all but what an example is.
 
     A class below says how examples are read and which network reads them.
     """
 
     # The parameters that every classifier has; each constructor only stores them.
-    lstm: LSTMConfig | None
-    training: TrainingConfig | None
     class_weight: ClassWeight
     target_weights: Mapping[str, float] | None
     validation: float
-
-    default_lstm: ClassVar[LSTMConfig]
-    default_training: ClassVar[TrainingConfig]
 
     @abstractmethod
     def _read_first(self, X: Any) -> Any:
@@ -70,23 +55,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """What was read, in numbers."""
 
     @abstractmethod
-    def _network_config(self) -> Any:
-        """The configuration of a network for such examples."""
-
-    @abstractmethod
-    def _build(self, config: Any) -> nn.Module:
-        """The network of a configuration."""
-
-    @abstractmethod
     def _prepare_network(self, network: nn.Module, examples: LabelledExamples) -> None:
         """Give the network what it takes from the training examples before it is trained."""
 
-    def _extra_state(self) -> dict[str, Any]:
-        """What a fitted estimator knows beside its network and targets, for JSON."""
-        return {}
+    def _state(self) -> dict[str, Any]:
+        return {"targets": self._targets.to_mapping(), "most_frequent": self._most_frequent}
 
-    def _set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `_extra_state` gave."""
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        self._targets = Targets.from_mapping(state["targets"])
+        self._most_frequent = dict(state["most_frequent"])
+        self.classes_ = self._targets.classes()
 
     def fit(
         self,
@@ -134,10 +112,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         validation = LabelledExamples(inputs, ids, held_out) if len(held_out) else None
         if validation_data is not None:
             validation = self._labelled(*validation_data)
-        config = self.default_training if self.training is None else self.training
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.network_ = self._build(self._network_config())
+        self.network_ = self._build_seeded()
         self._prepare_network(self.network_, train)
         self._most_frequent = {
             name: int(np.bincount(found).argmax()) for name, found in ids.items()
@@ -146,13 +121,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             self.network_, self._targets.weights(self.class_weight, ids), self._target_weights()
         )
         self.classes_ = self._targets.classes()
-        with ExitStack() as stack:
-            folder = None
-            if output is not None:
-                folder = stack.enter_context(self._folder(Path(output), resume))
-            self.history_ = fit(
-                objective, train, validation, config, folder, resume=resume, on_event=on_event
-            )
+        self._train(objective, train, validation, output, resume, on_event)
         return self
 
     def _labelled(self, X: Any, y: Any) -> LabelledExamples:
@@ -172,9 +141,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
             )
         together = list(zip(*(values.tolist() for values in ids.values()), strict=True))
         return split_stratified(together, self.validation)
-
-    def _lstm_config(self) -> LSTMConfig:
-        return self.default_lstm if self.lstm is None else self.lstm
 
     def _target_weights(self) -> dict[str, float]:
         given = dict(self.target_weights or {})
@@ -244,90 +210,3 @@ class Classifier(ClassifierMixin, BaseEstimator):
                     parts[name].append(logits.double().softmax(dim=-1).numpy())
         place = np.argsort(order)
         return {name: np.concatenate(found)[place] for name, found in parts.items()}
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to a new or empty folder.
-
-        Raises:
-            RunFolderError: the folder is not empty, or the disk refuses.
-            TaskError: a parameter that cannot be saved.
-        """
-        check_is_fitted(self, "network_")
-        with RunFolder.create(path, self._description()) as folder:
-            self._save_files(folder.path)
-            folder.save_weights(self.network_.state_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> Any:
-        """Read what `save`, or `fit` with `output`, wrote.
-
-        Raises:
-            RunFolderError: the folder is not that of such an estimator, or is damaged.
-        """
-        folder = RunFolder.open(path)
-        found = folder.config.get("estimator")
-        if found != cls.__name__ or folder.config.get("format") != FORMAT:
-            raise RunFolderError(
-                f"{folder.path} holds {found!r} of format {folder.config.get('format')!r}: "
-                f"expected {cls.__name__!r} of format {FORMAT}"
-            )
-        try:
-            estimator = cls._from_description(folder.config, str(folder.path / "config.json"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunFolderError(f"{folder.path / 'config.json'} is damaged: {error}") from error
-        estimator._load_files(folder.path)
-        folder.load_weights(estimator.network_)
-        return estimator
-
-    def _description(self) -> dict[str, Any]:
-        return {
-            "estimator": type(self).__name__,
-            "format": FORMAT,
-            "parameters": parameters_as_json(self.get_params(deep=False)),
-            "targets": self._targets.to_mapping(),
-            "most_frequent": self._most_frequent,
-            "network": to_mapping(self.network_.config),
-            "state": self._extra_state(),
-        }
-
-    @classmethod
-    def _from_description(cls, description: Mapping[str, Any], where: str) -> Any:
-        hints = typing.get_type_hints(cls.__init__)
-        kinds = {name: dataclass_of(hint) for name, hint in hints.items()}
-        estimator = cls(**parameters_from_json(description["parameters"], kinds, where))
-        estimator._targets = Targets.from_mapping(description["targets"])
-        estimator._most_frequent = dict(description["most_frequent"])
-        estimator._set_extra_state(description["state"])
-        estimator.network_ = estimator._network_from(description["network"], where)
-        estimator.classes_ = estimator._targets.classes()
-        return estimator
-
-    @abstractmethod
-    def _network_from(self, mapping: Mapping[str, Any], where: str) -> nn.Module:
-        """The network whose configuration was written as this mapping."""
-
-    def _save_files(self, folder: Path) -> None:
-        """Write what is neither weights nor JSON values, such as a vocabulary."""
-
-    def _load_files(self, folder: Path) -> None:
-        """Read what `_save_files` wrote."""
-
-    def _folder(self, path: Path, resume: bool) -> RunFolder:
-        if not resume:
-            folder = RunFolder.create(path, self._description())
-            self._save_files(folder.path)
-            return folder
-        folder = RunFolder.open(path)
-        if _without_training(folder.config) != _without_training(self._description()):
-            raise TaskError(
-                f"{path} is the run of another estimator or of other data: resume goes on with the "
-                "same parameters and the same examples only"
-            )
-        return folder
-
-
-def _without_training(description: Mapping[str, Any]) -> dict[str, Any]:
-    """A description as JSON has it, without the training's settings: `fit` compares those."""
-    found = json.loads(json.dumps(description))
-    found.get("parameters", {}).pop("training", None)
-    return found

@@ -121,11 +121,15 @@ class SequenceClassifier(Classifier):
         mean, std = _statistics(examples)
         network.encoder.standardise.set_statistics(torch.from_numpy(mean), torch.from_numpy(std))
 
-    def _extra_state(self) -> dict[str, Any]:
-        return {"feature_count": self._feature_count}
+    def _state(self) -> dict[str, Any]:
+        columns = getattr(self, "n_features_in_", None)
+        return super()._state() | {"feature_count": self._feature_count, "columns": columns}
 
-    def _set_extra_state(self, state: Mapping[str, Any]) -> None:
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        super()._set_state(state)
         self._feature_count = int(state["feature_count"])
+        if state["columns"] is not None:
+            self.n_features_in_ = int(state["columns"])
 
     def _network_from(self, mapping: Mapping[str, Any], where: str) -> nn.Module:
         return SequenceNetwork(from_mapping(SequenceNetworkConfig, mapping, where))
