@@ -11,6 +11,7 @@ from fastlstm.tasks.image_rows import (
     train_image_rows,
 )
 from fastlstm.tasks.sequence_classifier import SequenceClassifier
+from fastlstm.tasks.sequence_tagger import SequenceTagger
 from fastlstm.tasks.text_classifier import TextClassifier
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ImageRowSettings",
     "Score",
     "SequenceClassifier",
+    "SequenceTagger",
     "SettingsError",
     "TaskError",
     "TextClassifier",

@@ -110,13 +110,14 @@ class TaggingObjective:
     def stretches(self, batch: TaggedBatch, steps: int) -> list[TaggedBatch]:
         """A batch in stretches of time."""
         cut = []
-        for start in range(0, batch.inputs.shape[1], steps):
-            stop = start + steps
+        length = batch.inputs.shape[1]
+        for start in range(0, length, steps):
+            stop = min(start + steps, length)
             characters = batch.characters
             cut.append(
                 TaggedBatch(
                     batch.inputs[:, start:stop],
-                    (batch.lengths - start).clamp(0, steps),
+                    (batch.lengths - start).clamp(0, stop - start),
                     None if characters is None else characters[:, start:stop],
                     {name: ids[:, start:stop] for name, ids in batch.ids.items()},
                 )
@@ -178,9 +179,7 @@ class TaggingObjective:
         if self.network.crf_of(name) is not None:
             # A chain with a class that the network does not know has no likelihood.
             known = ((ids >= 0) | ~live).all(1)
-            of_rows = self.network.log_likelihood(
-                {name: scores}, {name: ids.clamp(min=0)}, lengths
-            )
+            of_rows = self.network.log_likelihood({name: scores}, {name: ids.clamp(min=0)}, lengths)
             return -of_rows[name][known].sum()
         weights = self.class_weights.get(name) if weighted else None
         return F.cross_entropy(

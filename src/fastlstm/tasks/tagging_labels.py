@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ class StepTargets:
             DataError: labels that are neither text nor whole numbers.
         """
         if isinstance(y, Mapping):
-            flat: Any = {n: sum(_rows(str(n), rows, lengths), []) for n, rows in y.items()}
+            flat: Any = {name: _flat(str(name), rows, lengths) for name, rows in y.items()}
         else:
-            flat = sum(_rows(ONLY, y, lengths), [])
+            flat = _flat(ONLY, y, lengths)
         return cls(Targets.of(flat))
 
     def ids(self, y: Any, lengths: Sequence[int]) -> dict[str, list[np.ndarray]]:
@@ -59,8 +60,15 @@ class StepTargets:
         """Numbers as lists of labels, one for each sequence: by target, or the only one's."""
         indexes = self.targets.indexes
         return self.targets.of_user(
-            {name: [indexes[name].labels(row.tolist()) for row in rows] for name, rows in ids.items()}
+            {
+                name: [indexes[name].labels(row.tolist()) for row in rows]
+                for name, rows in ids.items()
+            }
         )
+
+
+def _flat(name: str, rows: Any, lengths: Sequence[int]) -> list[Any]:
+    return list(chain.from_iterable(_rows(name, rows, lengths)))
 
 
 def _rows(name: str, rows: Any, lengths: Sequence[int]) -> list[list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -136,7 +137,7 @@ def pieces_of(lengths: Sequence[int], indices: Sequence[int], most: int | None) 
         length = lengths[index]
         count = 1 if most is None else -(-length // most)
         bounds = [length * part // count for part in range(count + 1)]
-        pieces += [Piece(index, *pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        pieces += [Piece(index, *pair) for pair in pairwise(bounds)]
     return pieces
 
 

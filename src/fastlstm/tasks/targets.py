@@ -115,6 +115,20 @@ class Targets:
         classes = {name: LabelIndex(found) for name, found in mapping["classes"].items()}
         return cls(classes, bool(mapping["named"]))
 
+    def loss_weights(self, given: Mapping[str, float] | None) -> dict[str, float]:
+        """What each target's loss counts; 1 for those that are not given.
+
+        Raises:
+            TaskError: a name that is none of the targets.
+        """
+        unknown = set(given or {}) - set(self.indexes)
+        if unknown:
+            raise TaskError(
+                f"target_weights names {', '.join(sorted(unknown))}: the targets are "
+                f"{', '.join(self.indexes)}"
+            )
+        return {name: (given or {}).get(name, 1.0) for name in self.indexes}
+
     def weights(
         self, class_weight: ClassWeight, ids: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
