@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from fastlstm.config import from_mapping
-from fastlstm.data import WordVectors, read_word_vectors, split_groups, split_share
+from fastlstm.data import WordVectors, read_word_vectors
 from fastlstm.models import (
     CharacterConfig,
     EmbeddingConfig,
@@ -37,7 +37,7 @@ from fastlstm.tasks.tagging_reader import (
     sentences_of,
 )
 from fastlstm.tasks.tagging_spans import marks_spans
-from fastlstm.tasks.tagging_steps import Frames, Piece, Steps, pieces_of
+from fastlstm.tasks.tagging_steps import Frames, Piece, Steps, hold_out, pieces_of
 from fastlstm.tasks.targets import ClassWeight, Targets
 from fastlstm.training import Event, TrainingConfig
 
@@ -166,7 +166,8 @@ class SequenceTagger(Estimator):
         lengths = lengths_of(sequences)
         self._targets = StepTargets.of(y, lengths)
         ids = self._targets.ids(y, lengths)
-        kept, held_out = self._split(len(lengths), groups, validation_data is not None)
+        share = self.validation if validation_data is None else 0.0
+        kept, held_out = hold_out(len(lengths), share, groups)
         self._reader = SequenceReader.learn(
             sequences, kept, self.min_count, self.lowercase, self.characters is not None
         )
@@ -186,25 +187,6 @@ class SequenceTagger(Estimator):
         self.classes_ = self._targets.targets.classes()
         self._train(self._objective(of_kept), train, validation, output, resume, on_event)
         return self
-
-    def _split(
-        self, count: int, groups: Sequence[Any] | None, others_are_given: bool
-    ) -> tuple[list[int], list[int]]:
-        """Which sequences to train on, and which to choose the best epoch by."""
-        if groups is not None and len(groups) != count:
-            raise TaskError(f"{len(groups)} groups for {count} sequences: expected one each")
-        if others_are_given or not self.validation:
-            return list(range(count)), []
-        if count == 1:
-            raise TaskError(
-                "1 sequence: a share of it cannot be held out for validation; expected more, or "
-                "validation=0"
-            )
-        if groups is not None:
-            kept, held_out = split_groups(list(groups), self.validation)
-        else:
-            kept, held_out = split_share(count, self.validation)
-        return kept.tolist(), held_out.tolist()
 
     def _read_vectors(self) -> WordVectors | None:
         if self.vectors is None:

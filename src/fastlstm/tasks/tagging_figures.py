@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
+from fastlstm.atomic import write_atomically
 from fastlstm.data import DataError
 from fastlstm.data.vocabulary import read_json
-from fastlstm.data.writing import write_text
 from fastlstm.tasks.tagging_spans import SpanCounts, count_spans, marks_spans
 
 BASELINE = "baseline.json"
@@ -63,7 +63,7 @@ class Baseline:
     def save(self, folder: Path) -> None:
         """Write it as JSON, all or nothing."""
         mapping = {"of_all": self.of_all, "of_words": self.of_words}
-        write_text(folder / BASELINE, json.dumps(mapping, ensure_ascii=False) + "\n")
+        write_atomically(folder / BASELINE, json.dumps(mapping, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Baseline:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastlstm.data import DataError
+from fastlstm.data import DataError, split_groups, split_share
+from fastlstm.tasks.errors import TaskError
 
 Kind = Literal["words", "vectors", "images"]
 
@@ -128,6 +129,28 @@ def read_tokens(X: Any) -> list[list[str]] | None:
                 "tokens, which are text"
             )
     return [[str(token) for token in item] for item in sequences]
+
+
+def hold_out(
+    count: int, share: float, groups: Sequence[Hashable] | None
+) -> tuple[list[int], list[int]]:
+    """Which sequences to train on, and which to choose the best epoch by: 0 for none.
+
+    Raises:
+        TaskError: there is one sequence alone, or not a group for each.
+        DataError: a share that cannot be.
+    """
+    if groups is not None and len(groups) != count:
+        raise TaskError(f"{len(groups)} groups for {count} sequences: expected one each")
+    if not share:
+        return list(range(count)), []
+    if count == 1:
+        raise TaskError(
+            "1 sequence: a share of it cannot be held out for validation; expected more, or "
+            "validation=0"
+        )
+    kept, held_out = split_share(count, share) if groups is None else split_groups(groups, share)
+    return kept.tolist(), held_out.tolist()
 
 
 def pieces_of(lengths: Sequence[int], indices: Sequence[int], most: int | None) -> list[Piece]:
