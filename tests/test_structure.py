@@ -49,6 +49,7 @@ PUBLIC = [
     "LayerParameters",
     "LayerTrace",
     "SequenceClassifier",
+    "SequenceTagger",
     "TextClassifier",
     "Trace",
     "TrainingConfig",

@@ -23,7 +23,7 @@ from fastlstm.ops import backend
 
 if _TYPE_CHECKING:
     from fastlstm.models import LSTMConfig
-    from fastlstm.tasks import SequenceClassifier, TextClassifier
+    from fastlstm.tasks import SequenceClassifier, SequenceTagger, TextClassifier
     from fastlstm.training import TrainingConfig
 
 __version__ = _version()
@@ -37,6 +37,7 @@ __all__ = [
     "LayerParameters",
     "LayerTrace",
     "SequenceClassifier",
+    "SequenceTagger",
     "TextClassifier",
     "Trace",
     "TrainingConfig",
@@ -53,6 +54,7 @@ __all__ = [
 _LAZY = {
     "LSTMConfig": "fastlstm.models",
     "SequenceClassifier": "fastlstm.tasks",
+    "SequenceTagger": "fastlstm.tasks",
     "TextClassifier": "fastlstm.tasks",
     "TrainingConfig": "fastlstm.training",
 }

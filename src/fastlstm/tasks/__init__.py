@@ -2,10 +2,12 @@
 
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.sequence_classifier import SequenceClassifier
+from fastlstm.tasks.sequence_tagger import SequenceTagger
 from fastlstm.tasks.text_classifier import TextClassifier
 
 __all__ = [
     "SequenceClassifier",
+    "SequenceTagger",
     "TaskError",
     "TextClassifier",
 ]

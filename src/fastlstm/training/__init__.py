@@ -8,11 +8,12 @@ from fastlstm.training.examples import Examples, map_tensors
 from fastlstm.training.fit import History, fit
 from fastlstm.training.folder import RunFolder, check_output
 from fastlstm.training.lr_find import LearningRates, lr_find
-from fastlstm.training.objective import Loss, Metric, Objective, Stretched, Sum
+from fastlstm.training.objective import Derived, Loss, Metric, Objective, Stretched, Sum
 from fastlstm.training.settings import TrainingConfig
 
 __all__ = [
     "BatchesDone",
+    "Derived",
     "EpochDone",
     "Event",
     "Examples",
