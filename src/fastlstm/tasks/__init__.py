@@ -1,6 +1,7 @@
 """Estimators: from data to a trained, measured and saved network; and the jobs of the CLI."""
 
 from fastlstm.tasks.errors import TaskError
+from fastlstm.tasks.forecaster import Forecaster
 from fastlstm.tasks.image_rows import (
     DEFAULT_EPOCHS,
     ImageRowSettings,
@@ -15,6 +16,7 @@ from fastlstm.tasks.text_classifier import TextClassifier
 
 __all__ = [
     "DEFAULT_EPOCHS",
+    "Forecaster",
     "ImageRowSettings",
     "Score",
     "SequenceClassifier",
