@@ -20,13 +20,11 @@ from fastlstm.data import (
     SeriesSet,
     TimeRange,
     Windows,
-    latest_windows,
     read_future,
     read_series,
     stamped_frame,
 )
 from fastlstm.models import ForecastNetwork, ForecastNetworkConfig, LSTMConfig, OutputConfig
-from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.estimator import Estimator
 from fastlstm.tasks.forecasting import (
     PREDICTION_BATCH,
@@ -43,13 +41,14 @@ from fastlstm.tasks.forecasting_answers import (
 )
 from fastlstm.tasks.forecasting_history import load_history, save_history
 from fastlstm.tasks.forecasting_input import (
+    check_steps,
     is_array,
     read_array,
     spread_of_series,
     statistics,
     training_part,
 )
-from fastlstm.tasks.forecasting_recipe import Recipe, choose
+from fastlstm.tasks.forecasting_recipe import choose
 from fastlstm.tasks.forecasting_scores import ForecastScores, measure
 from fastlstm.training import Event, TrainingConfig
 
@@ -176,6 +175,7 @@ class Forecaster(Estimator):
             TaskError, ModelError, ConfigError: a parameter that does not fit.
             TrainingError, RunFolderError, Interrupted: as `fastlstm.training.fit`.
         """
+        self._check()
         series, self._axes = self._read_anew(X, static)
         return self._fit_series(series, output, resume, on_event)
 
@@ -210,6 +210,13 @@ class Forecaster(Estimator):
         self._train(objective, examples(train), validation, output, resume, on_event)
         return self
 
+    def _check(self) -> None:
+        """Refuse what would be hard to understand later."""
+        check_steps("horizon", self.horizon)
+        for name in ("season_length", "input_chunk", "segment"):
+            if getattr(self, name) is not None:
+                check_steps(name, getattr(self, name))
+
     def _read_anew(self, X: Any, static: Any) -> tuple[SeriesSet, int]:
         """The series of `fit`, and how many axes their array has; 0 for a frame."""
         if is_array(X):
@@ -237,11 +244,7 @@ class Forecaster(Estimator):
         return series.with_calendar(fitted.calendar), axes
 
     def _season(self, series: SeriesSet) -> int:
-        if self.season_length is None:
-            return series.frequency.season_length
-        if self.season_length < 1:
-            raise TaskError(f"season_length is {self.season_length}: expected at least 1")
-        return self.season_length
+        return self.season_length or series.frequency.season_length
 
     def _lstm_config(self) -> LSTMConfig:
         return self.recipe_.lstm if self.lstm is None else self.lstm
@@ -424,11 +427,12 @@ class Forecaster(Estimator):
             TaskError: there is no place.
             DataError: a series is too short.
         """
-        if windows < 1 or (step is not None and step < 1):
-            raise TaskError(f"{windows} windows {step} steps apart: expected at least 1 of each")
+        self._check()
+        check_steps("windows", windows)
+        step = self.horizon if step is None else step
+        check_steps("step", step)
         ends = interval_levels(level)
         series, axes = self._read_anew(X, static)
-        step = self.horizon if step is None else step
         model: Forecaster = clone(self)
         model._axes = axes
         found: list[dict[str, np.ndarray]] = []

@@ -45,6 +45,17 @@ def read_array(X: Any, columns: SeriesColumns | None, fill: Fill) -> tuple[Serie
     return series_from_array(array, names if columns is None else columns.targets, fill), axes
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_steps(name: str, value: Any) -> None:
+    """Raise a ``TaskError`` unless it is a whole number of at least 1."""
+    if not is_whole(value) or value < 1:
+        raise TaskError(f"{name} is {value!r}: expected a whole number of at least 1")
+
+
 def training_part(
     series: SeriesSet, validation: float | int, horizon: int
 ) -> tuple[TimeRange, TimeRange | None]:
@@ -60,10 +71,11 @@ def training_part(
     """
     whole = TimeRange.whole(series)
     is_share = isinstance(validation, float) and 0 < validation < 1
-    if isinstance(validation, bool) or not (is_share or float(validation).is_integer()):
-        raise TaskError(f"validation is {validation}: expected a share below 1 or a number of steps")
-    if validation < 0:
-        raise TaskError(f"validation is {validation}: expected 0 or more")
+    is_count = is_whole(validation) and validation >= 0
+    if not (is_share or is_count):
+        raise TaskError(
+            f"validation is {validation!r}: expected a share below 1 or a number of steps"
+        )
     if not validation:
         return whole, None
     steps = np.rint(whole.lengths * validation) if is_share else np.full(len(series), validation)
