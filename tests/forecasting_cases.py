@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
@@ -51,3 +52,8 @@ def last_steps(frame: pd.DataFrame, steps: int) -> pd.DataFrame:
 
 def without_last(frame: pd.DataFrame, steps: int) -> pd.DataFrame:
     return frame[frame.groupby("unique_id").cumcount(ascending=False) >= steps]
+
+
+def as_pandas(frame: Any) -> pd.DataFrame:
+    """A frame of pandas, Polars or pyarrow."""
+    return nw.from_native(frame, eager_only=True).to_pandas()

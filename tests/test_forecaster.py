@@ -16,7 +16,7 @@ from fastlstm.data import SeriesColumns
 from fastlstm.models import ForecastNetwork, LSTMConfig
 from fastlstm.tasks import Forecaster
 from fastlstm.training import EpochDone, Interrupted, RunFolderError, TrainingConfig
-from forecasting_cases import SHORT, SMALL, last_steps, small, waves, without_last
+from forecasting_cases import SHORT, SMALL, as_pandas, last_steps, small, waves, without_last
 from series_frames import LIBRARIES
 
 COLUMNS = SeriesColumns(past=("weather",), future=("sale",), static=("kind", "size"))
@@ -37,8 +37,7 @@ def test_a_frame_comes_back_as_the_users_own(library: str, fitted: Forecaster) -
     frame = LIBRARIES[library](waves())
     found = small().fit(frame).predict(level=[80, 90])
     assert type(found) is type(frame)
-    table = pd.DataFrame(found.to_dict(as_series=False) if library == "polars" else found.to_pydict()
-                         if library == "pyarrow" else found)
+    table = as_pandas(found)
     assert table.columns.tolist() == [
         "unique_id", "ds", "LSTM", "LSTM-lo-80", "LSTM-hi-80", "LSTM-lo-90", "LSTM-hi-90"
     ]  # fmt: skip
@@ -53,11 +52,11 @@ def test_a_frame_comes_back_as_the_users_own(library: str, fitted: Forecaster) -
 
 def test_it_learns() -> None:
     frame = waves(days=90)
-    forecaster = Forecaster(7, lstm=SMALL, training=TrainingConfig(epochs=20, learning_rate=2e-2))
+    forecaster = Forecaster(7, lstm=SMALL, training=TrainingConfig(epochs=5, learning_rate=1e-2))
     forecaster.fit(without_last(frame, 7))
     found = forecaster.evaluate(frame)
-    assert found["mae"] < 0.75 * found["naive_mae"]
-    assert found["mae"] < 0.15  # of a wave of 1 with noise of 0.1
+    assert found["mae"] < found["naive_mae"]
+    assert found["mae"] < 0.11  # the noise is 0.08 on average
     assert forecaster.score(frame) == 1 - found["mae"] / found["naive_mae"]
     assert 0.5 < found["coverage_80"] <= found["coverage_90"]
 
@@ -126,8 +125,8 @@ def test_covariates_are_read(with_covariates: Forecaster) -> None:
     ):
         assert not expected["LSTM"].equals(with_covariates.predict(changed, future=future)["LSTM"])
     static = past.drop_duplicates("unique_id")[["unique_id", "kind", "size"]]
-    given = with_covariates.predict(past.drop(columns=["kind", "size"]), future=ahead, static=static)
-    assert expected.equals(given)
+    past = past.drop(columns=["kind", "size"])
+    assert expected.equals(with_covariates.predict(past, future=ahead, static=static))
     network = with_covariates.network_
     assert network.config.static_categories == (3,)
     embedding = network.static.embeddings[0].weight
@@ -139,7 +138,8 @@ def test_covariates_are_standardised_by_the_training_part(with_covariates: Forec
     frame = waves()
     train = without_last(frame, 6)  # a tenth of 60 steps is held out
     network = with_covariates.network_
-    for found, name in ((network.standardise_past, "weather"), (network.standardise_future, "sale")):
+    of = {"weather": network.standardise_past, "sale": network.standardise_future}
+    for name, found in of.items():
         assert float(found.mean[0]) == pytest.approx(train[name].mean(), abs=1e-6)
         assert float(found.std[0]) == pytest.approx(train[name].std(ddof=0), rel=1e-6)
     # The weekday and the month's day follow: sine and cosine of each.
@@ -266,7 +266,7 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, fitted: Forecaster) -> None
     path = tmp_path / "model" / "series.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-9])
-    with pytest.raises(RunFolderError, match="series.safetensors is damaged: "):
+    with pytest.raises(RunFolderError, match=r"series\.safetensors is damaged: "):
         Forecaster.load(tmp_path / "model")
     path.unlink()
     with pytest.raises(RunFolderError, match="does not exist: expected the series of a forecaster"):

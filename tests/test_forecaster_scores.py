@@ -7,7 +7,7 @@ import pytest
 from fastlstm.data import SeriesColumns, TimeRange, read_series
 from fastlstm.tasks import Forecaster, TaskError
 from fastlstm.tasks.forecasting_scores import naive_scale, seasonal_naive
-from forecasting_cases import last_steps, small, waves, without_last
+from forecasting_cases import as_pandas, last_steps, small, waves, without_last
 from series_frames import LIBRARIES
 
 HORIZON = 5
@@ -109,7 +109,7 @@ def test_the_season_is_that_of_the_frequency_or_the_users(fitted: Forecaster) ->
     last = table(without_last(frame, HORIZON), "y")[:, -1:]
     assert daily["naive_mae"] == pytest.approx(np.abs(last - y).mean(), rel=1e-4)
     assert daily["naive_mae"] != pytest.approx(weekly["naive_mae"], rel=1e-2)
-    with pytest.raises(TaskError, match="^season_length is 0: expected a whole number of at least 1$"):
+    with pytest.raises(TaskError, match=r"^season_length is 0: expected a whole number"):
         small(season_length=0).fit(frame)
 
 
@@ -137,8 +137,7 @@ def test_cross_validation(library: str) -> None:
     found = forecaster.cross_validation(given, windows=2, step=3, level=[80])
     assert type(found) is type(given)
     assert not hasattr(forecaster, "network_")
-    found = pd.DataFrame(found if library == "pandas" else found.to_dict(as_series=False)
-                         if library == "polars" else found.to_pydict())
+    found = as_pandas(found)
     names = ["unique_id", "ds", "cutoff", "y", "LSTM", "LSTM-lo-80", "LSTM-hi-80"]
     assert sorted(found.columns) == sorted(names)
     model = small().fit(without_last(frame, 8))

@@ -149,7 +149,7 @@ class SeriesSet:
         """
         first = np.maximum(self.offsets[:-1], self.offsets[1:] - steps)
         if self.frequency.unit == "months" and not self.frequency.month_end:
-            for index in np.flatnonzero(first > self.offsets[:-1]):
+            for index in np.flatnonzero(first > self.offsets[:-1]).tolist():
                 days = _days(self.stamps(index)[: first[index] - self.offsets[index] + 1])
                 same = np.flatnonzero(days == days[0])
                 first[index] = self.offsets[index] + same[-1]

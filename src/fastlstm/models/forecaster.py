@@ -67,8 +67,8 @@ class ForecastNetworkConfig:
         future_covariates: how many further values are known over the window and the horizon.
         static_numeric: how many numbers belong to a series as a whole.
         static_categories: how many categories each of its categorical properties has.
-        segment: how many steps the LSTM reads at once; a divisor of the window (Lin et al. 2023). So
-            a long window becomes a short sequence, which is faster and easier to learn from.
+        segment: how many steps the LSTM reads at once; a divisor of the window (Lin et al. 2023).
+            A long window becomes a short sequence, which is faster and easier to learn from.
         lstm: the layers.
         decoder: "direct", all steps at once, or "autoregressive", an LSTM that reads its own mean.
         normalization: the units of a window, "none", "standard", "last" or "scale".

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
-from fastlstm.config import from_mapping
 from fastlstm.data import (
-    DataError,
     Fill,
     SeriesColumns,
     SeriesSet,
     TimeRange,
     Windows,
     read_future,
-    read_series,
     stamped_frame,
 )
-from fastlstm.models import ForecastNetwork, ForecastNetworkConfig, LSTMConfig, OutputConfig
-from fastlstm.tasks.estimator import Estimator
-from fastlstm.tasks.forecasting import (
-    PREDICTION_BATCH,
-    ForecastExamples,
-    ForecastObjective,
-    latest_batches,
-)
+from fastlstm.models import LSTMConfig
+from fastlstm.tasks.forecasting import PREDICTION_BATCH, latest_batches
 from fastlstm.tasks.forecasting_answers import (
     answer_array,
     answer_frame,
@@ -39,21 +29,19 @@ from fastlstm.tasks.forecasting_answers import (
     interval_levels,
     named_columns,
 )
-from fastlstm.tasks.forecasting_history import load_history, save_history
-from fastlstm.tasks.forecasting_input import (
-    check_steps,
-    is_array,
-    read_array,
-    spread_of_series,
-    statistics,
-    training_part,
-)
-from fastlstm.tasks.forecasting_recipe import choose
+from fastlstm.tasks.forecasting_input import check_steps
 from fastlstm.tasks.forecasting_scores import ForecastScores, measure
+from fastlstm.tasks.series_estimator import (
+    Decoder,
+    Normalization,
+    OutputKind,
+    PointLoss,
+    SeriesEstimator,
+)
 from fastlstm.training import Event, TrainingConfig
 
 
-class Forecaster(Estimator):
+class Forecaster(SeriesEstimator):
     """Forecast the next steps of series with an LSTM, one model for all of them.
 
     An estimator as scikit-learn has them: `fit`, `predict`, `score`, `clone`. The series come as a
@@ -61,15 +49,16 @@ class Forecaster(Estimator):
     columns `unique_id`, `ds` and `y` unless `columns` says others; or as an array: `(T,)`, one
     series; `(T, C)`, one of C targets; `(N, T, C)`, N such series.
 
-    What is None is chosen from the horizon, the frequency and the amount of data, and is to be
-    found in `recipe_` after `fit`.
+    What is read of a series is chosen from the horizon, the frequency and the amount of data where
+    it is None; `recipe_` shows the choice after `fit`.
 
     Args:
         horizon: how many steps are forecast.
         columns: which column is what: names, time, one or several targets, past, future and static
             covariates; None: `SeriesColumns()`.
-        lstm: the layers; None: chosen.
-        training: how it is trained; None: chosen.
+        lstm: the layers; None: `Forecaster.default_lstm`.
+        training: how it is trained; None: `Forecaster.default_training`. An epoch has 1,024 to
+            4,096 windows, whatever the amount of data.
         frequency: the distance of two steps, such as "h", "15min", "D", "MS"; None: found out.
         season_length: how many steps a season has, for the naive forecast and the choices; None:
             a day for steps of less than a day, a week for days, a year for weeks, months and
@@ -101,6 +90,9 @@ class Forecaster(Estimator):
         history_: the `fastlstm.training.History`.
     """
 
+    default_lstm: ClassVar = LSTMConfig(hidden_size=64)
+    default_training: ClassVar = TrainingConfig(epochs=10)
+
     def __init__(
         self,
         horizon: int = 24,
@@ -113,13 +105,11 @@ class Forecaster(Estimator):
         fill: Fill = "error",
         input_chunk: int | None = None,
         segment: int | None = None,
-        output: Literal["quantile", "point", "normal", "student_t", "negative_binomial"] = (
-            "quantile"
-        ),
-        point_loss: Literal["mse", "mae", "huber"] = "mae",
+        output: OutputKind = "quantile",
+        point_loss: PointLoss = "mae",
         levels: Sequence[float] | None = None,
-        decoder: Literal["direct", "autoregressive"] = "direct",
-        normalization: Literal["none", "standard", "last", "scale"] | None = None,
+        decoder: Decoder = "direct",
+        normalization: Normalization | None = None,
         linear_skip: bool = True,
         joint: bool = False,
         calendar: Sequence[str] | None = None,
@@ -178,116 +168,6 @@ class Forecaster(Estimator):
         self._check()
         series, self._axes = self._read_anew(X, static)
         return self._fit_series(series, output, resume, on_event)
-
-    def _fit_series(
-        self,
-        series: SeriesSet,
-        output: str | Path | None = None,
-        resume: bool = False,
-        on_event: Callable[[Event], None] | None = None,
-    ) -> Any:
-        train, held_out = training_part(series, self.validation, self.horizon)
-        season = self._season(series)
-        self.recipe_ = recipe = choose(
-            series, train, self.horizon, season, self.input_chunk, self.segment, self.calendar
-        )
-        series = series.with_calendar(recipe.calendar)
-        self.series_ = series.last(recipe.input_chunk)
-        _, spread = statistics(series, train, series.columns.targets)
-        self._spread = np.where(spread > 0, spread, 1.0)
-        self.network_ = self._build_seeded()
-        self._prepare_network(series, train)
-        units = spread_of_series(series, train)
-
-        def examples(within: TimeRange) -> ForecastExamples:
-            windows = Windows(
-                series, recipe.input_chunk, self.horizon, within, 1, recipe.minimum_input
-            )
-            return ForecastExamples(windows, units, recipe.windows)
-
-        objective = ForecastObjective(self.network_)
-        validation = None if held_out is None else examples(held_out)
-        self._train(objective, examples(train), validation, output, resume, on_event)
-        return self
-
-    def _check(self) -> None:
-        """Refuse what would be hard to understand later."""
-        check_steps("horizon", self.horizon)
-        for name in ("season_length", "input_chunk", "segment"):
-            if getattr(self, name) is not None:
-                check_steps(name, getattr(self, name))
-
-    def _read_anew(self, X: Any, static: Any) -> tuple[SeriesSet, int]:
-        """The series of `fit`, and how many axes their array has; 0 for a frame."""
-        if is_array(X):
-            return read_array(X, self.columns, self.fill)
-        return read_series(X, self.columns, self.frequency, self.fill, static), 0
-
-    def _read(self, X: Any, static: Any) -> tuple[SeriesSet, int]:
-        """Other series, as those of `fit` were."""
-        fitted, axes = self.series_, 0
-        if is_array(X):
-            series, axes = read_array(X, self.columns, self.fill)
-            if bool(self._axes) != bool(axes):
-                raise DataError("an array: expected a data frame, as in fit")
-            if series.columns != fitted.columns:
-                raise DataError(
-                    f"an array of {len(series.columns.targets)} targets: expected "
-                    f"{len(fitted.columns.targets)}, as in fit"
-                )
-        else:
-            if self._axes:
-                raise DataError("a data frame: expected an array, as in fit")
-            series = read_series(
-                X, self.columns, fitted.frequency, self.fill, static, fitted.static.known
-            )
-        return series.with_calendar(fitted.calendar), axes
-
-    def _season(self, series: SeriesSet) -> int:
-        return self.season_length or series.frequency.season_length
-
-    def _lstm_config(self) -> LSTMConfig:
-        return self.recipe_.lstm if self.lstm is None else self.lstm
-
-    def _training_config(self) -> TrainingConfig:
-        return self.recipe_.training if self.training is None else self.training
-
-    def _network_config(self) -> ForecastNetworkConfig:
-        series, counts = self.series_, self.output == "negative_binomial"
-        levels = {} if self.levels is None else {"levels": tuple(self.levels)}
-        return ForecastNetworkConfig(
-            self.recipe_.input_chunk,
-            self.horizon,
-            channels=len(series.columns.targets),
-            past_covariates=len(series.columns.past),
-            future_covariates=len(series.future_names),
-            static_numeric=series.static.numbers.shape[1],
-            # One more than those that are known: 0 is any other.
-            static_categories=tuple(len(known) + 1 for known in series.static.known.values()),
-            segment=self.recipe_.segment,
-            lstm=self._lstm_config(),
-            decoder=self.decoder,
-            normalization=self.normalization or ("scale" if counts else "last"),
-            linear_skip=self.linear_skip,
-            joint=self.joint,
-            dropout=self.dropout,
-            output=OutputConfig(self.output, self.point_loss, **levels),
-        )
-
-    def _build(self, config: ForecastNetworkConfig) -> nn.Module:
-        return ForecastNetwork(config)
-
-    def _prepare_network(self, series: SeriesSet, train: TimeRange) -> None:
-        network = self.network_
-        network.standardise_past.set_statistics(*statistics(series, train, series.columns.past))
-        network.standardise_future.set_statistics(*statistics(series, train, series.future_names))
-        numbers = series.static.numbers.astype(np.float64)
-        network.static.standardise.set_statistics(
-            torch.from_numpy(numbers.mean(axis=0)), torch.from_numpy(numbers.std(axis=0))
-        )
-        for embedding in network.static.embeddings:
-            # A category that training has not seen says nothing.
-            embedding.weight.data[0] = 0.0
 
     def predict(
         self,
@@ -379,13 +259,9 @@ class Forecaster(Estimator):
         Returns:
             The figures by name; `naive_mae` and so on of the seasonal naive forecast.
         """
-        return self.measure(
-            X, steps, stride, standardised=standardised, static=static
-        ).figures
+        return self.measure(X, steps, stride, standardised=standardised, static=static).figures
 
-    def score(
-        self, X: Any, y: None = None, *, steps: int | None = None, stride: int = 1
-    ) -> float:
+    def score(self, X: Any, y: None = None, *, steps: int | None = None, stride: int = 1) -> float:
         """The skill: 1 - MAE / MAE of the seasonal naive forecast; 1 is perfect, 0 no better.
 
         Args:
@@ -433,7 +309,7 @@ class Forecaster(Estimator):
         check_steps("step", step)
         ends = interval_levels(level)
         series, axes = self._read_anew(X, static)
-        model: Forecaster = clone(self)
+        model: Any = clone(self)
         model._axes = axes
         found: list[dict[str, np.ndarray]] = []
         for place in range(windows):
@@ -468,19 +344,3 @@ class Forecaster(Estimator):
             **{name: actual[..., i] for i, name in enumerate(series.columns.targets)},
             **named_columns(series, forecasts),
         }
-
-    def _state(self) -> dict[str, Any]:
-        return {"axes": self._axes, "spread": self._spread.tolist()}
-
-    def _set_state(self, state: Mapping[str, Any]) -> None:
-        self._axes = int(state["axes"])
-        self._spread = np.array(state["spread"], dtype=np.float64)
-
-    def _save_files(self, folder: Path) -> None:
-        save_history(folder, self.series_)
-
-    def _load_files(self, folder: Path) -> None:
-        self.series_ = load_history(folder)
-
-    def _network_from(self, mapping: Mapping[str, Any], where: str) -> nn.Module:
-        return ForecastNetwork(from_mapping(ForecastNetworkConfig, mapping, where))

@@ -45,20 +45,17 @@ class ForecastExamples:
     Args:
         windows: all there are.
         units: (N, C) what errors of each series are measured in, float32.
-        most: how many windows there may be; of more, as many are drawn at random, once.
+        count: how many examples there are; of more windows, as many are drawn at random, once; of
+            fewer, all are repeated. None: as many as windows.
     """
 
     lengths = None
 
-    def __init__(
-        self, windows: Windows, units: np.ndarray, most: int
-    ) -> None:
+    def __init__(self, windows: Windows, units: np.ndarray, count: int | None = None) -> None:
         self.windows = windows
         self.units = torch.from_numpy(units)
-        self.indices = np.arange(len(windows))
-        if len(windows) > most:
-            chosen = np.random.default_rng(0).choice(len(windows), most, replace=False)
-            self.indices = np.sort(chosen)
+        order = np.random.default_rng(0).permutation(len(windows))
+        self.indices = np.resize(order, len(windows) if count is None else count)
 
     def __len__(self) -> int:
         return len(self.indices)

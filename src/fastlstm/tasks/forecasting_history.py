@@ -1,4 +1,4 @@
-"""The last steps of the series that a forecaster was trained on, in a file: what it goes on from."""
+"""What a forecaster goes on from, in a file: the last steps of the series of its training."""
 
 from __future__ import annotations
 

@@ -39,8 +39,9 @@ def read_array(X: Any, columns: SeriesColumns | None, fill: Fill) -> tuple[Serie
             "targets"
         )
     axes = array.ndim
-    array = array.reshape((1, -1, 1) if axes == 1 else (-1, *array.shape[-2:]))
-    count = array.shape[-1]
+    count = 1 if axes == 1 else int(array.shape[axes - 1])
+    steps = int(array.shape[0 if axes < 3 else 1])
+    array = array.reshape(-1, steps, count)
     names = ("y",) if count == 1 else tuple(f"y{number}" for number in range(count))
     return series_from_array(array, names if columns is None else columns.targets, fill), axes
 

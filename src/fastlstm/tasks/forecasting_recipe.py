@@ -8,18 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastlstm.data import DataError, SeriesSet, TimeRange, usual_calendar
-from fastlstm.data.frequency import DAY
-from fastlstm.models import LSTMConfig
-from fastlstm.training import TrainingConfig
 
-SUB_DAILY_SEASONS = 14
-"""Two weeks are read where a season is a day."""
+SHORT_SEASONS = 14
+"""So many seasons are read where a season is a day or a week."""
 
 SEASONS = 3
-"""So many seasons are read where a season is longer."""
+"""So many seasons are read where a season is a year."""
 
 HORIZONS = 3
-"""So many horizons are read where there is no season."""
+"""So many horizons are read where no season is known."""
 
 MOST_STEPS = 1_440
 """The window has no more steps."""
@@ -33,13 +30,11 @@ SHORT = 64
 PERIODS = {"hour": 1, "weekday": 7, "day": 30.44, "month": 365.25}
 """The length of what a calendar feature tells, in days."""
 
-MOST_WINDOWS = 8_192
-"""Windows of an epoch, all channels together counted as one."""
+MOST_WINDOWS, LEAST_WINDOWS = 4_096, 1_024
+"""Windows of an epoch, whatever there is: of more some are drawn, of fewer all are repeated."""
 
-UPDATES = 1_000
-"""About so many updates are made, in this many epochs."""
-
-LEAST_EPOCHS, EPOCHS = 4, 50
+MOST_ROWS = 65_536
+"""Windows of an epoch with many targets, each of them counted."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +46,13 @@ class Recipe:
         minimum_input: how many of them must be real.
         segment: how many of them the LSTM reads at once.
         calendar: the features of the calendar.
-        lstm: the layers.
-        training: how it is trained.
-        windows: how many windows are trained on; they are drawn at random from all.
+        windows: how many windows an epoch has.
     """
 
     input_chunk: int
     minimum_input: int
     segment: int
     calendar: tuple[str, ...]
-    lstm: LSTMConfig
-    training: TrainingConfig
     windows: int
 
 
@@ -96,23 +87,22 @@ def choose(
         )
     window = _window(longest, horizon, season, series) if input_chunk is None else input_chunk
     minimum = window if shortest >= window + horizon else max(1, min(window, shortest - horizon))
+    targets = len(series.columns.targets)
     count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
     return Recipe(
         input_chunk=window,
         minimum_input=minimum,
         segment=_segment(window) if segment is None else segment,
         calendar=_calendar(series, train) if calendar is None else tuple(calendar),
-        lstm=LSTMConfig(hidden_size=64),
-        training=_training(min(count, MOST_WINDOWS)),
-        windows=MOST_WINDOWS,
+        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, MOST_ROWS // targets)),
     )
 
 
 def _window(longest: int, horizon: int, season: int, series: SeriesSet) -> int:
     """Some seasons and horizons, but no more than half of what there is."""
-    sub_daily = series.frequency.unit == "microseconds" and series.frequency.step < DAY
-    seasons = SUB_DAILY_SEASONS if sub_daily else SEASONS
-    wanted = min(MOST_STEPS, max(seasons * season, HORIZONS * horizon if season == 1 else horizon))
+    short = series.frequency.unit in ("microseconds", "business days") and season != 52
+    wanted = (SHORT_SEASONS if short else SEASONS) * season if season > 1 else HORIZONS * horizon
+    wanted = min(MOST_STEPS, wanted)
     window = max(1, min(wanted, (longest - horizon) // 2))
     return window - window % season if window >= season else window
 
@@ -133,11 +123,3 @@ def _calendar(series: SeriesSet, train: TimeRange) -> tuple[str, ...]:
     stamps = series.stamps(index)[: int(train.lengths[index])]
     days = (stamps[-1] - stamps[0]) / np.timedelta64(1, "D")
     return tuple(name for name in usual if days >= 2 * PERIODS[name])
-
-
-def _training(windows: int) -> TrainingConfig:
-    """About as many updates whatever the number of windows."""
-    batch = min(32, max(8, 2 ** int(np.log2(max(1, windows / 10)))))
-    updates = -(-windows // batch)
-    epochs = min(EPOCHS, max(LEAST_EPOCHS, round(UPDATES / updates)))
-    return TrainingConfig(epochs=epochs, batch_size=batch, learning_rate=3e-3)
