@@ -1,50 +1,18 @@
 """What the README shows works: its Python runs, its commands and make targets exist."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import typer
 from typer.core import TyperGroup
 
 from fastlstm.cli.commands import app
+from markdown_pages import ROOT, fenced_blocks, run_python
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-
-
-class Block(NamedTuple):
-    """A fenced block: its language, the number of its first line in the file, and its text."""
-
-    language: str
-    line: int
-    text: str
-
-
-def fenced_blocks(markdown: str) -> Iterator[Block]:
-    """The fenced blocks in order, each without the indentation that it has in a list."""
-    fence = re.compile(r"^ *(?P<marks>`{3,}|~{3,})(?P<language>[\w+-]*)[^\n`]*$")
-    lines = markdown.splitlines()
-    start = 0
-    while start < len(lines):
-        opening = fence.match(lines[start])
-        start += 1
-        if opening is None:
-            continue
-        end = start
-        while not re.fullmatch(rf" *{opening['marks']}+ *", lines[end]):
-            end += 1
-            assert end < len(lines), f"the block that starts on line {start} has no end"
-        text = textwrap.dedent("\n".join(lines[start:end]))
-        yield Block(opening["language"].lower(), start + 1, text)
-        start = end + 1
 
 
 def commands(markdown: str) -> Iterator[list[str]]:
@@ -83,26 +51,7 @@ def programs(name: str) -> list[list[str]]:
 
 
 def test_python_runs(tmp_path: Path) -> None:
-    markdown = README.read_text(encoding="utf-8")
-    blocks = [block for block in fenced_blocks(markdown) if block.language in ("python", "py")]
-    assert blocks, "README.md shows no Python"
-    # One program, so that a block sees what those above it made; every other line is left empty,
-    # so that a traceback gives the README's own line numbers.
-    lines = [""] * len(markdown.splitlines())
-    for block in blocks:
-        code = block.text.splitlines()
-        lines[block.line - 1 : block.line - 1 + len(code)] = code
-    program = tmp_path / "README.md.py"
-    program.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(program)],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    run_python(README, tmp_path)
 
 
 def test_commands_parse() -> None:

@@ -27,14 +27,16 @@ MAY_IMPORT = {
     "export": CORE | {"ops", "nn"},
     "inspect": CORE | {"ops", "nn"},
     "bench": CORE | {"ops", "nn"},
+    "atomic": set(),
     "config": set(),
     "models": CORE | {"ops", "nn", "config"},
-    "data": CORE | {"ops", "nn", "config"},
-    "report": set(),  # it shows plain data
-    "training": CORE | {"ops", "nn", "config"},
+    "data": CORE | {"ops", "nn", "config", "atomic"},
+    "report": {"atomic"},  # it shows plain data
+    "training": CORE | {"ops", "nn", "config", "atomic"},
 }
 LIBRARY = set().union(*MAY_IMPORT.values(), MAY_IMPORT)
-MAY_IMPORT["tasks"] = LIBRARY
+MAY_IMPORT["tasks"] = LIBRARY - {""}
+MAY_IMPORT[""] |= {"models", "training", "tasks"}  # those when they are first asked for
 MAY_IMPORT["runs"] = LIBRARY | {"tasks"}
 MAY_IMPORT["cli"] = LIBRARY | {"tasks", "runs"}
 
@@ -43,9 +45,13 @@ PUBLIC = [
     "Choice",
     "Explanation",
     "LSTMCell",
+    "LSTMConfig",
     "LayerParameters",
     "LayerTrace",
+    "SequenceClassifier",
+    "TextClassifier",
     "Trace",
+    "TrainingConfig",
     "__version__",
     "backend",
     "explain",
@@ -150,6 +156,20 @@ def test_import_loads_torch_and_the_engine_alone() -> None:
 
 def test_public_names() -> None:
     assert fastlstm.__all__ == PUBLIC
+    assert set(PUBLIC) <= set(dir(fastlstm))
+    assert fastlstm.SequenceClassifier is fastlstm.tasks.SequenceClassifier
+    with pytest.raises(AttributeError, match="module 'fastlstm' has no attribute 'GRU'"):
+        _ = fastlstm.GRU
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(vars(fastlstm), "TextClassifier", raising=False)
+    for name in [name for name in sys.modules if name.startswith("fastlstm.tasks")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    expected = r"fastlstm.TextClassifier needs sklearn.*: pip install 'fastlstm\[tasks\]'"
+    with pytest.raises(ModuleNotFoundError, match=expected):
+        _ = fastlstm.TextClassifier
 
 
 @pytest.mark.parametrize("package", PACKAGES)

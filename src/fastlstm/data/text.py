@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from fastlstm.atomic import write_atomically
 from fastlstm.data.errors import DataError
 from fastlstm.data.vocabulary import PADDING, UNKNOWN, Vocabulary, read_json
-from fastlstm.data.writing import write_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -102,7 +102,7 @@ class VocabularyEncoder:
             "lowercase": self.lowercase,
             "vocabulary": self.vocabulary.to_mapping(),
         }
-        write_text(path, json.dumps(value, ensure_ascii=False, indent=0) + "\n")
+        write_atomically(path, json.dumps(value, ensure_ascii=False, indent=0) + "\n")
 
 
 class SubwordEncoder:
@@ -166,7 +166,7 @@ class SubwordEncoder:
 
     def save(self, path: str | Path) -> None:
         """As `TextEncoder`: the file is one of Hugging Face `tokenizers`."""
-        write_text(path, self._tokenizer.to_str(pretty=False) + "\n")
+        write_atomically(path, self._tokenizer.to_str(pretty=False) + "\n")
 
 
 def load_text_encoder(path: str | Path) -> TextEncoder:

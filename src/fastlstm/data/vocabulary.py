@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fastlstm.atomic import write_atomically
 from fastlstm.data.errors import DataError
-from fastlstm.data.writing import write_text
 
 PADDING = "<pad>"
 UNKNOWN = "<unk>"
@@ -94,7 +94,7 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, all or nothing."""
-        write_text(path, json.dumps(self.to_mapping(), ensure_ascii=False, indent=0) + "\n")
+        write_atomically(path, json.dumps(self.to_mapping(), ensure_ascii=False, indent=0) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from fastlstm.atomic import write_atomically
 from fastlstm.report.markup import Markup, element
 from fastlstm.report.metrics import Scores, headline
 from fastlstm.report.section import Section
@@ -78,24 +76,9 @@ def write(path: Path, summary: Summary, sections: Sequence[Section]) -> None:
     """Write the page to `path`, whole or not at all: a page that is there is replaced at once.
 
     Raises:
-        OSError: the disk refuses; nothing is left behind.
+        OSError: the disk refuses; nothing has changed.
     """
-    content = render(summary, sections).encode("utf-8")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    write_atomically(path, render(summary, sections))
 
 
 def _section(section: Section, name: str) -> Markup:

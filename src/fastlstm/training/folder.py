@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fastlstm.training.atomic import write_atomically
+from fastlstm.atomic import write_atomically
 from fastlstm.training.errors import RunFolderError
 from fastlstm.training.weights import from_file, load_into, to_bytes
 

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from fastlstm.training.atomic import write_atomically
+from fastlstm.atomic import write_atomically
 from fastlstm.training.errors import RunFolderError
 from fastlstm.training.folder import CONFIG, METRICS, WEIGHTS, check_output
 
