@@ -107,14 +107,14 @@ class Forecaster(SeriesEstimator):
         segment: int | None = None,
         output: OutputKind = "quantile",
         point_loss: PointLoss = "mae",
-        levels: Sequence[float] | None = None,
+        levels: tuple[float, ...] | None = None,
         decoder: Decoder = "direct",
         normalization: Normalization | None = None,
         linear_skip: bool = True,
         joint: bool = False,
-        calendar: Sequence[str] | None = None,
+        calendar: tuple[str, ...] | None = None,
         dropout: float = 0.1,
-        validation: float | int = 0.1,
+        validation: int | float = 0.1,
     ) -> None:
         self.horizon = horizon
         self.columns = columns

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from fastlstm.atomic import write_atomically
 from fastlstm.data import FrameStyle, Frequency, SeriesColumns, SeriesSet, StaticCovariates
 from fastlstm.tasks.errors import TaskError
 from fastlstm.training import RunFolderError
-from fastlstm.training.atomic import write_atomically
 from fastlstm.training.weights import from_file, to_bytes
 
 FILE = "series.safetensors"

@@ -34,6 +34,7 @@ from fastlstm.tasks.forecasting_input import (
 )
 from fastlstm.tasks.forecasting_recipe import Recipe, choose
 from fastlstm.training import Event
+from fastlstm.training.folder import is_first_process
 
 OutputKind = Literal["quantile", "point", "normal", "student_t", "negative_binomial"]
 PointLoss = Literal["mse", "mae", "huber"]
@@ -54,14 +55,14 @@ class SeriesEstimator(Estimator):
     segment: int | None
     output: OutputKind
     point_loss: PointLoss
-    levels: Sequence[float] | None
+    levels: tuple[float, ...] | None
     decoder: Decoder
     normalization: Normalization | None
     linear_skip: bool
     joint: bool
-    calendar: Sequence[str] | None
+    calendar: tuple[str, ...] | None
     dropout: float
-    validation: float | int
+    validation: int | float
 
     recipe_: Recipe
     series_: SeriesSet
@@ -182,7 +183,8 @@ class SeriesEstimator(Estimator):
         self._spread = np.array(state["spread"], dtype=np.float64)
 
     def _save_files(self, folder: Path) -> None:
-        save_history(folder, self.series_)
+        if is_first_process():
+            save_history(folder, self.series_)
 
     def _load_files(self, folder: Path) -> None:
         self.series_ = load_history(folder)
