@@ -141,19 +141,34 @@ class SeriesSet:
         first = np.repeat(self.first, horizon)
         return self.frequency.stamps(first, positions.ravel()).reshape(len(self), horizon)
 
+    def select(self, indices: np.ndarray) -> "SeriesSet":
+        """Some of the series, in that order."""
+        chosen = replace(
+            self,
+            names=[self.names[index] for index in indices.tolist()],
+            first=self.first[indices],
+            static=replace(
+                self.static,
+                numbers=self.static.numbers[indices],
+                categories=self.static.categories[indices],
+            ),
+        )
+        return chosen._cut(self.offsets[:-1][indices], self.offsets[1:][indices])
+
     def last(self, steps: int) -> "SeriesSet":
         """The last steps of each series; of a shorter one, all.
 
         A few more where months are counted from a day that not every month has: so the first stamp
         still says which day it is.
         """
-        first = np.maximum(self.offsets[:-1], self.offsets[1:] - steps)
+        start, stop = self.offsets[:-1], self.offsets[1:]
+        first = np.maximum(start, stop - steps)
         if self.frequency.unit == "months" and not self.frequency.month_end:
-            for index in np.flatnonzero(first > self.offsets[:-1]).tolist():
-                days = _days(self.stamps(index)[: first[index] - self.offsets[index] + 1])
-                same = np.flatnonzero(days == days[0])
-                first[index] = self.offsets[index] + same[-1]
-        return self._cut(first, self.offsets[1:])
+            for index in np.flatnonzero(first > start).tolist():
+                days = _days(self.stamps(index)[: first[index] - start[index] + 1])
+                first[index] = start[index] + np.flatnonzero(days == days[0])[-1]
+        moved = replace(self, first=self.frequency.stamps(self.first, first - start))
+        return moved._cut(first, stop)
 
     def without_last(self, steps: int) -> "SeriesSet":
         """All but the last steps of each series.
@@ -170,14 +185,13 @@ class SeriesSet:
         return self._cut(self.offsets[:-1], self.offsets[1:] - steps)
 
     def _cut(self, first: np.ndarray, stop: np.ndarray) -> "SeriesSet":
-        """The rows of each series from `first` to before `stop`."""
+        """The rows of each series from `first` to before `stop`, with the stamps as they are."""
         lengths = stop - first
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
         return replace(
             self,
             offsets=offsets,
-            first=self.frequency.stamps(self.first, first - self.offsets[:-1]),
             values={name: values[rows] for name, values in self.values.items()},
         )
 

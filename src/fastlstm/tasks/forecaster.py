@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -230,7 +229,7 @@ class Forecaster(SeriesEstimator):
             series, self.network_.config.window, self.horizon, end, stride, minimum_input=1
         )
         unit = self._spread if standardised else None
-        return measure(self.network_, windows, before, self._season(series), unit)
+        return measure(self.network_, windows, before, self.season_of(series), unit)
 
     def evaluate(
         self,
@@ -307,7 +306,6 @@ class Forecaster(SeriesEstimator):
         check_steps("windows", windows)
         step = self.horizon if step is None else step
         check_steps("step", step)
-        ends = interval_levels(level)
         series, axes = self._read_anew(X, static)
         model: Any = clone(self)
         model._axes = axes
@@ -316,31 +314,48 @@ class Forecaster(SeriesEstimator):
             left = self.horizon + (windows - 1 - place) * step
             if refit or place == 0:
                 model._fit_series(series.without_last(left))
-            found.append(model._forecast_at(series, left, ends))
+            found.append(model._columns_at(series, left, level))
         joined = {name: np.concatenate([part[name] for part in found], axis=1) for name in found[0]}
         times = {name: joined.pop(name) for name in (series.columns.time, "cutoff")}
         return stamped_frame(series, times, joined, None if axes else X)
 
-    def _forecast_at(
-        self, series: SeriesSet, left: int, ends: Mapping[str, float]
+    def forecast_end(
+        self, X: Any, level: Sequence[float] | None = None, left: int | None = None
     ) -> dict[str, np.ndarray]:
-        """Forecast `left` steps before the end of each series: columns `(N, H)`."""
-        series = series.with_calendar(self.series_.calendar)
-        start = series.offsets[1:] - left
+        """Forecast steps at the end of series from what is before.
+
+        Args:
+            X: series, with what happened at their end.
+            level: as in `predict`.
+            left: the forecast begins so many steps before the end; None: the horizon.
+
+        Returns:
+            Arrays `(N, H, C)`: the forecast by the name "", and by "-lo-80", "-hi-80" and so on
+            the ends of its intervals.
+        """
+        check_is_fitted(self, "network_")
+        series, _ = self._read(X, None)
+        start = series.offsets[1:] - (self.horizon if left is None else left)
         within = TimeRange(start, start + self.horizon)
         windows = Windows(series, self.network_.config.window, self.horizon, within, 1, 1)
-        batches = [
+        batches = (
             windows.batch(np.arange(first, min(first + PREDICTION_BATCH, len(windows))))
             for first in range(0, len(windows), PREDICTION_BATCH)
-        ]
-        forecasts = forecasts_of(self.network_, batches, ends)
-        actual = torch.cat([batch.target for batch in batches]).numpy()
+        )
+        return forecasts_of(self.network_, batches, interval_levels(level))
+
+    def _columns_at(
+        self, series: SeriesSet, left: int, level: Sequence[float] | None
+    ) -> dict[str, np.ndarray]:
+        """What is forecast `left` steps before the end of each series: columns `(N, H)`."""
+        forecasts = self.forecast_end(series, level, left)
+        rows = series.offsets[1:, None] - left + np.arange(self.horizon)
         steps = series.lengths[:, None] - left + np.arange(self.horizon)
         stamps = series.frequency.stamps(np.repeat(series.first, self.horizon), steps.ravel())
         last = series.frequency.stamps(series.first, series.lengths - left - 1)
         return {
             series.columns.time: stamps.reshape(steps.shape),
             "cutoff": np.repeat(last[:, None], self.horizon, axis=1),
-            **{name: actual[..., i] for i, name in enumerate(series.columns.targets)},
+            **{name: series.values[name][rows] for name in series.columns.targets},
             **named_columns(series, forecasts),
         }

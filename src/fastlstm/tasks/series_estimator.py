@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +75,7 @@ class SeriesEstimator(Estimator):
         on_event: Callable[[Event], None] | None = None,
     ) -> Any:
         train, held_out = training_part(series, self.validation, self.horizon)
-        season = self._season(series)
+        season = self.season_of(series)
         self.recipe_ = recipe = choose(
             series, train, self.horizon, season, self.input_chunk, self.segment, self.calendar
         )
@@ -111,6 +111,8 @@ class SeriesEstimator(Estimator):
 
     def _read_anew(self, X: Any, static: Any) -> tuple[SeriesSet, int]:
         """The series of `fit`, and how many axes their array has; 0 for a frame."""
+        if isinstance(X, SeriesSet):
+            return X, 0
         if is_array(X):
             return read_array(X, self.columns, self.fill)
         return read_series(X, self.columns, self.frequency, self.fill, static), 0
@@ -118,7 +120,9 @@ class SeriesEstimator(Estimator):
     def _read(self, X: Any, static: Any) -> tuple[SeriesSet, int]:
         """Other series, as those of `fit` were."""
         fitted, axes = self.series_, 0
-        if is_array(X):
+        if isinstance(X, SeriesSet):
+            series = X
+        elif is_array(X):
             series, axes = read_array(X, self.columns, self.fill)
             if bool(self._axes) != bool(axes):
                 raise DataError("an array: expected a data frame, as in fit")
@@ -135,7 +139,8 @@ class SeriesEstimator(Estimator):
             )
         return series.with_calendar(fitted.calendar), axes
 
-    def _season(self, series: SeriesSet) -> int:
+    def season_of(self, series: SeriesSet) -> int:
+        """How many steps a season of such series has: the user's, or that of the frequency."""
         return self.season_length or series.frequency.season_length
 
     def _network_config(self) -> ForecastNetworkConfig:
