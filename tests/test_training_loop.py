@@ -1,5 +1,6 @@
 """What the training loop computes, and what it refuses."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -228,6 +229,26 @@ def test_what_cannot_start(changes: dict, train: int, validation: int | None, me
         fit(make_objective(), make_clouds(train), examples, config)
     assert str(error.value).startswith(message)
     assert torch.get_num_threads() == threads
+
+
+def test_figures_derived_from_sums_can_decide() -> None:
+    class Macro(Classify):
+        metric = Metric("macro", higher_is_better=True)
+
+        def evaluate(self, batches: Iterable[Batch]) -> Mapping[str, Sum]:
+            list(batches)
+            return {"one": Sum(1, 2), "other": Sum(3, 4), "none": Sum(0, 0)}
+
+        def figures(self, sums: Mapping[str, Sum]) -> Mapping[str, float]:
+            assert sums == {"one": (1, 2), "other": (3, 4), "none": (0, 0)}
+            assert math.isnan(sums["none"].mean)
+            return {"macro": (sums["one"].mean + sums["other"].mean) / 2}
+
+    objective = Macro(make_objective().network)
+    assert evaluate(objective, make_clouds(5), make_config()) == {"macro": 0.625}
+    history = fit(objective, make_clouds(20), make_clouds(5), make_config())
+    assert history.best_value == 0.625
+    assert history.records[0]["validation_macro"] == 0.625
 
 
 def test_a_metric_that_is_not_measured() -> None:

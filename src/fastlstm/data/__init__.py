@@ -28,8 +28,14 @@ from fastlstm.data.sequences import (
     pad_ids,
     pad_vectors,
 )
-from fastlstm.data.series import SeriesColumns, SeriesSet, StaticCovariates, series_from_array
-from fastlstm.data.series_frames import forecast_frame, read_future, read_series
+from fastlstm.data.series import (
+    FrameStyle,
+    SeriesColumns,
+    SeriesSet,
+    StaticCovariates,
+    series_from_array,
+)
+from fastlstm.data.series_frames import forecast_frame, read_future, read_series, stamped_frame
 from fastlstm.data.sources import SOURCES, Source, find_source, get_source, list_sources
 from fastlstm.data.split import (
     combined_ids,
@@ -65,6 +71,7 @@ __all__ = [
     "SOURCES",
     "DataError",
     "Fill",
+    "FrameStyle",
     "Frequency",
     "ImageDataset",
     "LabelIndex",
@@ -124,5 +131,6 @@ __all__ = [
     "split_share",
     "split_stratified",
     "split_words",
+    "stamped_frame",
     "usual_calendar",
 ]

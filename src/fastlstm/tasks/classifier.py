@@ -19,6 +19,7 @@ from fastlstm.tasks.classification import (
     Inputs,
     LabelledExamples,
     figures,
+    lengths_of_padded,
 )
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.estimator import Estimator
@@ -214,6 +215,7 @@ class Classifier(ClassifierMixin, Estimator):
         with torch.inference_mode():
             for first in range(0, len(order), PREDICTION_BATCH):
                 values, of_batch = inputs.batch(order[first : first + PREDICTION_BATCH])
+                of_batch = lengths_of_padded(values, of_batch)
                 for name, logits in self.network_(values, of_batch).items():
                     parts[name].append(logits.double().softmax(dim=-1).numpy())
         place = np.argsort(order)
