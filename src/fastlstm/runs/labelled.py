@@ -74,9 +74,7 @@ class Labelled:
             X = self.X.select(indices)
         else:
             X = [self.X[i] for i in chosen]
-        y: dict[str, Any] = {
-            name: [labels[i] for i in chosen] for name, labels in self.y.items()
-        }
+        y: dict[str, Any] = {name: [labels[i] for i in chosen] for name, labels in self.y.items()}
         shown = self.shown
         return Labelled(X, y, None if shown is None else lambda index: shown(chosen[index]))
 
@@ -139,9 +137,7 @@ def _by_target(value: Any, part: Labelled) -> Mapping[str, Any]:
     return value if len(part.y) > 1 else {next(iter(part.y)): value}
 
 
-def _metrics(
-    truth: np.ndarray, probabilities: np.ndarray, frequent: int
-) -> list[Metric]:
+def _metrics(truth: np.ndarray, probabilities: np.ndarray, frequent: int) -> list[Metric]:
     found = figures(truth, probabilities, frequent)
     constant = np.zeros_like(probabilities)
     constant[:, frequent] = 1.0
@@ -257,8 +253,11 @@ def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]
 
 def part_files(validation: Path | None, test: Path | None) -> str:
     """Which parts come from files of their own, in words."""
-    given = [f"{name} from {path}" for name, path in (("validation", validation), ("test", test))
-             if path is not None]
+    given = [
+        f"{name} from {path}"
+        for name, path in (("validation", validation), ("test", test))
+        if path is not None
+    ]
     return ", ".join(given)
 
 

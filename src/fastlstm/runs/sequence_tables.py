@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,13 +19,24 @@ class SequenceColumns(Protocol):
     """Which columns hold what; see `ClassificationData`."""
 
     @property
-    def label(self) -> tuple[str, ...]: ...
+    def label(self) -> tuple[str, ...]:
+        """Of the classes."""
+        ...
+
     @property
-    def features(self) -> tuple[str, ...] | None: ...
+    def features(self) -> tuple[str, ...] | None:
+        """Of the values."""
+        ...
+
     @property
-    def sequence(self) -> str | None: ...
+    def sequence(self) -> str | None:
+        """Says which sequence a row is a step of."""
+        ...
+
     @property
-    def time(self) -> str | None: ...
+    def time(self) -> str | None:
+        """Orders the steps."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -170,7 +180,9 @@ def _one_each(
     codes, names = ids
     of_rows, classes = coded(table, target, str(path))
     first = np.empty(len(names), dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last to be written is the first row
+    first[codes[::-1]] = np.arange(
+        len(codes) - 1, -1, -1
+    )  # the last to be written is the first row
     wrong = np.flatnonzero(of_rows != of_rows[first][codes])
     if len(wrong):
         code = codes[wrong[0]]

@@ -139,9 +139,7 @@ def _attended(estimator: TextClassifier, texts: Sequence[str]) -> list[AttendedS
     finally:
         hook.remove()
     tokens = [estimator.encoder_.tokens(text) for text in texts]
-    return [
-        AttendedSentence(*one) for one in zip(tokens, weights, labels, strict=True) if one[0]
-    ]
+    return [AttendedSentence(*one) for one in zip(tokens, weights, labels, strict=True) if one[0]]
 
 
 def _named(labels: Any) -> str:
