@@ -7,6 +7,7 @@ and `fastlstm --help` should not wait for them.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,7 +62,7 @@ class TrainGroup(TaskGroup):
             Option("resume", Path, _RESUME, RUN_PANEL, None, "FOLDER"),
         ]
         return _command(
-            lambda values: start(task, values, Console()), name, [_source(task.sets), *options]
+            lambda values: start(task, values, _console()), name, [_source(task.sets), *options]
         )
 
 
@@ -98,6 +99,11 @@ class TuneGroup(TaskGroup):
         return _command(
             lambda values: tune(task, values, Console()), name, [_source(task.sets), *options]
         )
+
+
+def _console() -> Console:
+    """Where to write; of several processes the first one alone does."""
+    return Console(quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _source(sets: Any) -> inspect.Parameter:
