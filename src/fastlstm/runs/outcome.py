@@ -15,12 +15,12 @@ import torch
 
 import fastlstm
 from fastlstm import report
+from fastlstm.atomic import write_atomically
 from fastlstm.config import to_mapping
 from fastlstm.report import LearningCurves, Scores, Summary
 from fastlstm.runs.run import Run
 from fastlstm.runs.task import Parts
 from fastlstm.training import Metric, RunFolder, RunFolderError
-from fastlstm.atomic import write_atomically
 
 SCORES = "scores.json"
 REPORT = "report.html"
