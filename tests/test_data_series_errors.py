@@ -119,7 +119,12 @@ def test_wrong_static_frames():
         ),
         ([], "an array of shape (0,): expected (T,), (N, T) or (N, T, C)"),
         (["a"], "an array of <U1: expected numbers"),
-        ([[1, 2], [3, np.nan]], "'y' is nan at step 1 of series 1: expected numbers only"),
+        (
+            [[1, 2], [3, np.nan]],
+            "'y' is nan at step 1 of series 1: expected numbers only, or fill='forward', 'linear' "
+            "or 'zero'",
+        ),
+        ([[1, 2], [3, np.inf]], "'y' is inf at step 1 of series 1: expected numbers only"),
         (np.zeros((2, 3, 2)), "2 targets in an array of shape (2, 3, 2): got names ('y',)"),
     ],
 )

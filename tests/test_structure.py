@@ -44,6 +44,7 @@ PUBLIC = [
     "LSTM",
     "Choice",
     "Explanation",
+    "Forecaster",
     "LSTMCell",
     "LSTMConfig",
     "LayerParameters",

@@ -167,12 +167,8 @@ def fail_together() -> None:
         raise AssertionError("no error")
 
 
-def start(folder: Path, rank: int, port: int) -> None:
-    """Be one of two processes as a launcher starts them, and train everything."""
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    os.environ.update({name: str(value) for name, value in {**place, **address}.items()})
-    torch.use_deterministic_algorithms(True)
+def run_all(folder: Path, rank: int) -> None:
+    """Train everything."""
     for name in SETTINGS:
         run(name, folder, rank)
     fail_together()

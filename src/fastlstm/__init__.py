@@ -23,7 +23,7 @@ from fastlstm.ops import backend
 
 if _TYPE_CHECKING:
     from fastlstm.models import LSTMConfig
-    from fastlstm.tasks import SequenceClassifier, SequenceTagger, TextClassifier
+    from fastlstm.tasks import Forecaster, SequenceClassifier, SequenceTagger, TextClassifier
     from fastlstm.training import TrainingConfig
 
 __version__ = _version()
@@ -32,6 +32,7 @@ __all__ = [
     "LSTM",
     "Choice",
     "Explanation",
+    "Forecaster",
     "LSTMCell",
     "LSTMConfig",
     "LayerParameters",
@@ -52,6 +53,7 @@ __all__ = [
 
 # What needs the packages of `fastlstm[tasks]` is loaded when it is first asked for.
 _LAZY = {
+    "Forecaster": "fastlstm.tasks",
     "LSTMConfig": "fastlstm.models",
     "SequenceClassifier": "fastlstm.tasks",
     "SequenceTagger": "fastlstm.tasks",

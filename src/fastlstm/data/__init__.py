@@ -1,7 +1,5 @@
 """Data sets, read and checked, and how they become tensors. Nothing here knows a model."""
 
-from collections.abc import Callable, Mapping
-
 from fastlstm.data.calendar import CALENDAR, calendar_features, usual_calendar
 from fastlstm.data.digits import load_digits
 from fastlstm.data.errors import DataError
@@ -30,8 +28,14 @@ from fastlstm.data.sequences import (
     pad_ids,
     pad_vectors,
 )
-from fastlstm.data.series import SeriesColumns, SeriesSet, StaticCovariates, series_from_array
-from fastlstm.data.series_frames import forecast_frame, read_future, read_series
+from fastlstm.data.series import (
+    FrameStyle,
+    SeriesColumns,
+    SeriesSet,
+    StaticCovariates,
+    series_from_array,
+)
+from fastlstm.data.series_frames import forecast_frame, read_future, read_series, stamped_frame
 from fastlstm.data.sources import SOURCES, Source, find_source, get_source, list_sources
 from fastlstm.data.split import (
     k_fold,
@@ -58,19 +62,14 @@ from fastlstm.data.vocabulary import Vocabulary
 from fastlstm.data.windows import TimeRange, WindowBatch, Windows, ett_ranges, latest_windows
 from fastlstm.data.word_vectors import WordVectors, read_word_vectors
 
-IMAGE_DATASETS: Mapping[str, Callable[[], ImageDataset]] = {
-    "digits": load_digits,
-    "mnist": load_mnist,
-}
-
 __all__ = [
     "CALENDAR",
     "ETT_COLUMNS",
     "ETT_NAMES",
-    "IMAGE_DATASETS",
     "SOURCES",
     "DataError",
     "Fill",
+    "FrameStyle",
     "Frequency",
     "ImageDataset",
     "LabelIndex",
@@ -127,5 +126,6 @@ __all__ = [
     "split_share",
     "split_stratified",
     "split_words",
+    "stamped_frame",
     "usual_calendar",
 ]

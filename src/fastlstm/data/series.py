@@ -8,6 +8,7 @@ import numpy as np
 
 from fastlstm.data.calendar import calendar_features
 from fastlstm.data.errors import DataError
+from fastlstm.data.filling import Fill, check_fill, fill_missing
 from fastlstm.data.frequency import Frequency
 
 TimeKind = Literal["datetime", "date", "integer", "text"]
@@ -140,6 +141,60 @@ class SeriesSet:
         first = np.repeat(self.first, horizon)
         return self.frequency.stamps(first, positions.ravel()).reshape(len(self), horizon)
 
+    def select(self, indices: np.ndarray) -> "SeriesSet":
+        """Some of the series, in that order."""
+        chosen = replace(
+            self,
+            names=[self.names[index] for index in indices.tolist()],
+            first=self.first[indices],
+            static=replace(
+                self.static,
+                numbers=self.static.numbers[indices],
+                categories=self.static.categories[indices],
+            ),
+        )
+        return chosen._cut(self.offsets[:-1][indices], self.offsets[1:][indices])
+
+    def last(self, steps: int) -> "SeriesSet":
+        """The last steps of each series; of a shorter one, all.
+
+        A few more where months are counted from a day that not every month has: so the first stamp
+        still says which day it is.
+        """
+        start, stop = self.offsets[:-1], self.offsets[1:]
+        first = np.maximum(start, stop - steps)
+        if self.frequency.unit == "months" and not self.frequency.month_end:
+            for index in np.flatnonzero(first > start).tolist():
+                days = _days(self.stamps(index)[: first[index] - start[index] + 1])
+                first[index] = start[index] + np.flatnonzero(days == days[0])[-1]
+        moved = replace(self, first=self.frequency.stamps(self.first, first - start))
+        return moved._cut(first, stop)
+
+    def without_last(self, steps: int) -> "SeriesSet":
+        """All but the last steps of each series.
+
+        Raises:
+            DataError: a series has no more than so many.
+        """
+        if (self.lengths <= steps).any():
+            index = int((self.lengths <= steps).argmax())
+            raise DataError(
+                f"series {self.names[index]!r} has {self.lengths[index]} steps: expected more than "
+                f"the {steps} that are cut off"
+            )
+        return self._cut(self.offsets[:-1], self.offsets[1:] - steps)
+
+    def _cut(self, first: np.ndarray, stop: np.ndarray) -> "SeriesSet":
+        """The rows of each series from `first` to before `stop`, with the stamps as they are."""
+        lengths = stop - first
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
+        return replace(
+            self,
+            offsets=offsets,
+            values={name: values[rows] for name, values in self.values.items()},
+        )
+
     def with_calendar(self, names: Sequence[str]) -> "SeriesSet":
         """Add calendar features, which are known ahead.
 
@@ -161,16 +216,21 @@ class SeriesSet:
         return replace(self, values=self.values | added, calendar=(*self.calendar, *names))
 
 
-def series_from_array(values: Any, names: Sequence[str] = ("y",)) -> SeriesSet:
+def series_from_array(
+    values: Any, names: Sequence[str] = ("y",), fill: Fill = "error"
+) -> SeriesSet:
     """Take series from an array: steps are counted from 0.
 
     Args:
         values: `(T,)` for one series, `(N, T)` for N, `(N, T, C)` for N series of C targets.
         names: the names of the C targets.
+        fill: what becomes of NaN: `error`, or one of those of `fill_missing`.
 
     Raises:
-        DataError: the array has another shape or type, is empty, or holds NaN or infinity.
+        DataError: the array has another shape or type, is empty, or holds infinity, or NaN that is
+            not to be filled.
     """
+    check_fill(fill)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise DataError(f"an array of {array.dtype}: expected numbers")
@@ -181,20 +241,30 @@ def series_from_array(values: Any, names: Sequence[str] = ("y",)) -> SeriesSet:
     count, steps, channels = array.shape
     if channels != len(names):
         raise DataError(f"{channels} targets in an array of shape {array.shape}: got names {names}")
-    wrong = np.argwhere(~np.isfinite(array))
-    if len(wrong):
-        series, step, channel = wrong[0]
-        raise DataError(
-            f"{names[channel]!r} is {array[series, step, channel]} at step {step} of series "
-            f"{series}: expected numbers only"
-        )
     flat = array.reshape(-1, channels).astype(np.float32)
+    offsets = np.arange(count + 1, dtype=np.int64) * steps
+    columns = {name: np.ascontiguousarray(flat[:, index]) for index, name in enumerate(names)}
+    for name, column in columns.items():
+        fill_missing(column, offsets, fill)
+        wrong = np.flatnonzero(~np.isfinite(column))
+        if len(wrong):
+            series, step = divmod(int(wrong[0]), steps)
+            ways = "" if np.isinf(column[wrong[0]]) else ", or fill='forward', 'linear' or 'zero'"
+            raise DataError(
+                f"{name!r} is {column[wrong[0]]} at step {step} of series {series}: "
+                f"expected numbers only{ways}"
+            )
     return SeriesSet(
         names=list(range(count)),
-        offsets=np.arange(count + 1, dtype=np.int64) * steps,
+        offsets=offsets,
         first=np.zeros(count, dtype=np.int64),
         frequency=Frequency("integers", 1),
-        values={name: np.ascontiguousarray(flat[:, index]) for index, name in enumerate(names)},
+        values=columns,
         columns=SeriesColumns(targets=tuple(names)),
         static=StaticCovariates.none(count),
     )
+
+
+def _days(stamps: np.ndarray) -> np.ndarray:
+    """The day of the month of each stamp, from 0."""
+    return (stamps.astype("datetime64[D]") - stamps.astype("datetime64[M]")).astype(np.int64)

@@ -11,7 +11,7 @@ from fastlstm.data.errors import DataError
 from fastlstm.data.filling import Fill, check_fill, fill_missing
 from fastlstm.data.frame_columns import codes_of, numbers_of, open_frame, shown, stamps_of
 from fastlstm.data.frequency import Frequency, infer_frequency
-from fastlstm.data.series import SeriesColumns, SeriesSet
+from fastlstm.data.series import FrameStyle, SeriesColumns, SeriesSet
 from fastlstm.data.static import read_static
 
 _STRETCH = 2**16  # rows
@@ -216,23 +216,47 @@ def forecast_frame(
     Returns:
         A frame of identifier (where the user's had one), time and the columns of `values`.
     """
+    return stamped_frame(series, {series.columns.time: series.future_stamps(horizon)}, values, like)
+
+
+def stamped_frame(
+    series: SeriesSet,
+    stamps: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    like: Any = None,
+) -> Any:
+    """Values of each series at some time stamps as a long frame, in the library of the user's own.
+
+    Args:
+        series: whose they are.
+        stamps: an array `(N, K)` for each column of time stamps.
+        values: an array `(N, K)` for each column of numbers.
+        like: a frame of another library to use; None for that of `series`.
+
+    Returns:
+        A frame of identifier (where the user's had one), the columns of `stamps` and of `values`.
+    """
     import narwhals.stable.v2 as nw
 
     style = series.style
     backend = style.backend if like is None else nw.from_native(like).implementation
     data: dict[str, Any] = {}
     if series.columns.identifier is not None:
-        data[series.columns.identifier] = [name for name in series.names for _ in range(horizon)]
-    data[series.columns.time] = series.future_stamps(horizon).ravel()
-    data |= {name: np.asarray(array).ravel() for name, array in values.items()}
+        count = next(iter(stamps.values())).shape[1]
+        data[series.columns.identifier] = [name for name in series.names for _ in range(count)]
+    data |= {name: np.asarray(array).ravel() for name, array in ({**stamps, **values}).items()}
     frame = nw.from_dict(data, backend=backend)
-    time = nw.col(series.columns.time)
+    return frame.with_columns(*(_as_users(nw.col(name), style) for name in stamps)).to_native()
+
+
+def _as_users(time: Any, style: FrameStyle) -> Any:
+    """A column of time stamps as the user's frame had it."""
+    import narwhals.stable.v2 as nw
+
     if style.time_zone is not None:
         time = time.dt.replace_time_zone(style.time_zone if style.wall_time else "UTC")
-        time = time.dt.convert_time_zone(style.time_zone)
-    elif style.time == "date":
-        time = time.cast(nw.Date)
-    return frame.with_columns(time).to_native()
+        return time.dt.convert_time_zone(style.time_zone)
+    return time.cast(nw.Date) if style.time == "date" else time
 
 
 def _place_future(frame: Any, series: SeriesSet, known: dict[str, np.ndarray]) -> None:

@@ -67,6 +67,8 @@ class ForecastNetworkConfig:
         future_covariates: how many further values are known over the window and the horizon.
         static_numeric: how many numbers belong to a series as a whole.
         static_categories: how many categories each of its categorical properties has.
+        segment: how many steps the LSTM reads at once; a divisor of the window (Lin et al. 2023).
+            A long window becomes a short sequence, which is faster and easier to learn from.
         lstm: the layers.
         decoder: "direct", all steps at once, or "autoregressive", an LSTM that reads its own mean.
         normalization: the units of a window, "none", "standard", "last" or "scale".
@@ -88,6 +90,7 @@ class ForecastNetworkConfig:
     future_covariates: int = 0
     static_numeric: int = 0
     static_categories: tuple[int, ...] = ()
+    segment: int = 1
     lstm: LSTMConfig = dataclasses.field(default_factory=LSTMConfig)
     decoder: DecoderKind = "direct"
     normalization: Normalization = "standard"
@@ -97,8 +100,12 @@ class ForecastNetworkConfig:
     output: OutputConfig = dataclasses.field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        for name in ("window", "horizon", "channels"):
+        for name in ("window", "horizon", "channels", "segment"):
             check_count(name, getattr(self, name))
+        if self.window % self.segment:
+            raise ModelError(
+                f"segment must divide the window of {self.window} steps, got {self.segment}"
+            )
         for name in ("past_covariates", "future_covariates", "static_numeric"):
             check_count(name, getattr(self, name), least=0)
         object.__setattr__(self, "static_categories", tuple(self.static_categories))
@@ -142,7 +149,8 @@ class ForecastNetwork(nn.Module):
         self.static = StaticEncoder(config.static_numeric, config.static_categories)
         channels = config.channels if config.joint else 1
         covariates = config.past_covariates + config.future_covariates
-        self.lstm = config.lstm.build(2 * channels + covariates + self.static.output_size)
+        step_size = 2 * channels + covariates
+        self.lstm = config.lstm.build(config.segment * step_size + self.static.output_size)
         make = DirectDecoder if config.decoder == "direct" else AutoregressiveDecoder
         self.decoder = make(
             config.lstm,
@@ -198,13 +206,10 @@ class ForecastNetwork(nn.Module):
             values, missing = _channels_as_rows(values), _channels_as_rows(missing)
             static, covered = (x.repeat_interleave(config.channels, 0) for x in (static, covered))
         in_window = covered[:, : config.window]
-        features = (
-            values,
-            missing.to(values.dtype),
-            in_window,
-            static.unsqueeze(1).expand(-1, config.window, -1),
-        )
-        encoded = self.lstm(torch.cat(features, dim=-1))
+        steps = torch.cat((values, missing.to(values.dtype), in_window), dim=-1)
+        segments = steps.reshape(steps.shape[0], config.window // config.segment, -1)
+        of_series = static.unsqueeze(1).expand(-1, segments.shape[1], -1)
+        encoded = self.lstm(torch.cat((segments, of_series), dim=-1))
         future = covered[:, config.window :, config.past_covariates :]
         skip = values.new_zeros(values.shape[0], config.horizon, values.shape[2])
         if self.skip is not None:

@@ -91,6 +91,10 @@ class Output(abc.ABC):
         """The mean: (B, H, C)."""
         return forecast.location + forecast.scale * self.normalised_mean(forecast.raw)
 
+    def centre(self, forecast: Forecast) -> Tensor:
+        """The one number to name for each value, (B, H, C): the mean; of quantiles the median."""
+        return self.mean(forecast)
+
     @abc.abstractmethod
     def quantile(self, forecast: Forecast, levels: Sequence[float]) -> Tensor:
         """The values that are not exceeded with these probabilities: (B, H, C, len(levels)).
@@ -198,6 +202,10 @@ class QuantileOutput(Output):
         edges = (0.0, *(sum(pair) / 2 for pair in itertools.pairwise(self.levels)), 1.0)
         shares = [high - low for low, high in itertools.pairwise(edges)]
         return (self.values(raw) * raw.new_tensor(shares)).sum(-1)
+
+    def centre(self, forecast: Forecast) -> Tensor:
+        """The quantile whose level is nearest to one half: (B, H, C)."""
+        return forecast.location + forecast.scale * forecast.raw[..., 0]
 
     def quantile(self, forecast: Forecast, levels: Sequence[float]) -> Tensor:
         """As every output's; a level beyond the outermost of the network's is refused."""

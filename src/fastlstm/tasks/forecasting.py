@@ -1,0 +1,107 @@
+"""Forecasting: the windows and the loss that a network is trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastlstm.data import SeriesSet, WindowBatch, Windows, latest_windows
+from fastlstm.models import Forecast, ForecastNetwork
+from fastlstm.training import Loss, Metric, Sum
+
+PREDICTION_BATCH = 256
+"""How many windows are forecast at once."""
+
+
+class ForecastBatch(NamedTuple):
+    """Some windows, as a network reads them, and what is to be forecast."""
+
+    inputs: tuple[Tensor | None, ...]  # the arguments of `ForecastNetwork.forward`
+    target: Tensor  # (B, H, C)
+    unit: Tensor  # (B, 1, C): what errors are measured in
+
+
+def network_inputs(batch: WindowBatch) -> tuple[Tensor | None, ...]:
+    """The arguments of a network; steps before a series begins are missing."""
+    steps = torch.arange(batch.past.shape[1])
+    before = steps < (batch.past.shape[1] - batch.observed).unsqueeze(1)
+    past = torch.where(before.unsqueeze(-1), torch.nan, batch.past)
+    others = (
+        batch.past_covariates,
+        batch.future_covariates,
+        batch.static_numbers,
+        batch.static_categories,
+    )
+    return (past, *(part if part.shape[-1] else None for part in others))
+
+
+class ForecastExamples:
+    """Windows as the training loop takes them.
+
+    Args:
+        windows: all there are.
+        units: (N, C) what errors of each series are measured in, float32.
+        count: how many examples there are; of more windows, as many are drawn at random, once; of
+            fewer, all are repeated. None: as many as windows.
+    """
+
+    lengths = None
+
+    def __init__(self, windows: Windows, units: np.ndarray, count: int | None = None) -> None:
+        self.windows = windows
+        self.units = torch.from_numpy(units)
+        order = np.random.default_rng(0).permutation(len(windows))
+        self.indices = np.resize(order, len(windows) if count is None else count)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Sequence[int]) -> ForecastBatch:
+        """Some of the windows."""
+        batch = self.windows.batch(self.indices[np.asarray(indices)])
+        unit = self.units[batch.series].unsqueeze(1)
+        return ForecastBatch(network_inputs(batch), batch.target, unit)
+
+
+class ForecastObjective:
+    """The loss of the network's output, in units of each series.
+
+    Args:
+        network: what is trained.
+    """
+
+    metric = Metric("loss", higher_is_better=False)
+
+    def __init__(self, network: ForecastNetwork) -> None:
+        self.network = network
+
+    def loss(self, batch: ForecastBatch, state: Any) -> Loss:
+        """The sum over the values to forecast, and how many there are."""
+        forecast: Forecast = self.network(*batch.inputs)
+        total, weight = self.network.output.loss(forecast, batch.target, unit=batch.unit)
+        return Loss(total, float(weight))
+
+    def evaluate(self, batches: Iterable[ForecastBatch]) -> dict[str, Sum]:
+        """The loss, and the absolute error in units of each series."""
+        loss, error, count = 0.0, 0.0, 0.0
+        for batch in batches:
+            forecast = self.network(*batch.inputs)
+            total, weight = self.network.output.loss(forecast, batch.target, unit=batch.unit)
+            centre = self.network.output.centre(forecast)
+            loss += float(total)
+            error += float(((centre - batch.target) / batch.unit).abs().nansum())
+            count += float(weight)
+        return {"loss": Sum(loss, count), "mae": Sum(error, count)}
+
+
+def latest_batches(
+    series: SeriesSet, window: int, future: Mapping[str, np.ndarray], horizon: int
+) -> Iterator[WindowBatch]:
+    """What follows each series is forecast from: its last window, some series at a time."""
+    whole = latest_windows(series, window, dict(future), horizon)
+    for first in range(0, len(series), PREDICTION_BATCH):
+        yield WindowBatch(*(part[first : first + PREDICTION_BATCH] for part in whole))

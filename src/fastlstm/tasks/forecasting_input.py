@@ -1,0 +1,113 @@
+"""What a forecaster is given, as series; and what is measured on their training part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastlstm.data import (
+    DataError,
+    Fill,
+    SeriesColumns,
+    SeriesSet,
+    TimeRange,
+    series_from_array,
+)
+from fastlstm.tasks.errors import TaskError
+
+
+def is_array(X: Any) -> bool:
+    """Whether series come as an array, and not as a data frame."""
+    return isinstance(X, (np.ndarray, list, tuple, torch.Tensor))
+
+
+def read_array(X: Any, columns: SeriesColumns | None, fill: Fill) -> tuple[SeriesSet, int]:
+    """Series from an array: `(T,)`, `(T, C)` or `(N, T, C)`; and how many axes it has.
+
+    Raises:
+        DataError: it has another shape, or `columns` asks for what only a frame can have.
+    """
+    if columns is not None and (columns.past or columns.future or columns.static):
+        raise DataError("columns names covariates: expected a data frame, got an array")
+    array = np.asarray(X)
+    if array.ndim not in (1, 2, 3) or array.size == 0:
+        raise DataError(
+            f"an array of shape {array.shape}: expected (T,), (T, C) or (N, T, C), time before "
+            "targets"
+        )
+    axes = array.ndim
+    count = 1 if axes == 1 else int(array.shape[axes - 1])
+    steps = int(array.shape[0 if axes < 3 else 1])
+    array = array.reshape(-1, steps, count)
+    names = ("y",) if count == 1 else tuple(f"y{number}" for number in range(count))
+    return series_from_array(array, names if columns is None else columns.targets, fill), axes
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_steps(name: str, value: Any) -> None:
+    """Raise a ``TaskError`` unless it is a whole number of at least 1."""
+    if not is_whole(value) or value < 1:
+        raise TaskError(f"{name} is {value!r}: expected a whole number of at least 1")
+
+
+def training_part(
+    series: SeriesSet, validation: float | int, horizon: int
+) -> tuple[TimeRange, TimeRange | None]:
+    """What is trained on, and the end of each series to choose the best epoch by.
+
+    Args:
+        series: all steps.
+        validation: a share of each series, or a number of steps; 0: nothing.
+        horizon: the end has as many steps at least.
+
+    Raises:
+        TaskError: neither a share nor a number of steps.
+    """
+    whole = TimeRange.whole(series)
+    is_share = isinstance(validation, float) and 0 < validation < 1
+    is_count = is_whole(validation) and validation >= 0
+    if not (is_share or is_count):
+        raise TaskError(
+            f"validation is {validation!r}: expected a share below 1 or a number of steps"
+        )
+    if not validation:
+        return whole, None
+    steps = np.rint(whole.lengths * validation) if is_share else np.full(len(series), validation)
+    border = whole.stop - np.maximum(steps.astype(np.int64), horizon)
+    border = np.maximum(whole.start, border)
+    return TimeRange(whole.start, border), TimeRange(border, whole.stop)
+
+
+def spread_of_series(series: SeriesSet, within: TimeRange) -> np.ndarray:
+    """The standard deviation of each target of each series: float32 `(N, C)`, above zero.
+
+    A series that is constant is measured in the mean spread of the others, or else by 1.
+    """
+    spread = np.zeros((len(series), len(series.columns.targets)))
+    for index, (start, stop) in enumerate(zip(within.start, within.stop, strict=True)):
+        for channel, name in enumerate(series.columns.targets):
+            if stop > start:
+                spread[index, channel] = series.values[name][start:stop].std(dtype=np.float64)
+    for column in spread.T:
+        moving = column > 0
+        column[~moving] = column[moving].mean() if moving.any() else 1.0
+    return spread.astype(np.float32)
+
+
+def statistics(
+    series: SeriesSet, within: TimeRange, names: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and the standard deviation of some columns over all series: `(F)` each."""
+    inside = np.zeros(int(series.offsets[-1]), dtype=bool)
+    for start, stop in zip(within.start, within.stop, strict=True):
+        inside[start:stop] = True
+    found = [series.values[name][inside].astype(np.float64) for name in names]
+    mean = torch.tensor([values.mean() for values in found], dtype=torch.float32)
+    return mean, torch.tensor([values.std() for values in found], dtype=torch.float32)

@@ -1,0 +1,125 @@
+"""How to train on these series: what the forecaster chooses where the user does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastlstm.data import DataError, SeriesSet, TimeRange, usual_calendar
+
+SHORT_SEASONS = 14
+"""So many seasons are read where a season is a day or a week."""
+
+SEASONS = 3
+"""So many seasons are read where a season is a year."""
+
+HORIZONS = 3
+"""So many horizons are read where no season is known."""
+
+MOST_STEPS = 1_440
+"""The window has no more steps."""
+
+SEGMENTS = 14
+"""The LSTM reads so many segments of a window, or a few more."""
+
+SHORT = 64
+"""A window that is shorter is read step by step."""
+
+PERIODS = {"hour": 1, "weekday": 7, "day": 30.44, "month": 365.25}
+"""The length of what a calendar feature tells, in days."""
+
+MOST_WINDOWS, LEAST_WINDOWS = 4_096, 1_024
+"""Windows of an epoch, whatever there is: of more some are drawn, of fewer all are repeated."""
+
+MOST_ROWS = 65_536
+"""Windows of an epoch with many targets, each of them counted."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is chosen.
+
+    Args:
+        input_chunk: how many steps are read.
+        minimum_input: how many of them must be real.
+        segment: how many of them the LSTM reads at once.
+        calendar: the features of the calendar.
+        windows: how many windows an epoch has.
+    """
+
+    input_chunk: int
+    minimum_input: int
+    segment: int
+    calendar: tuple[str, ...]
+    windows: int
+
+
+def choose(
+    series: SeriesSet,
+    train: TimeRange,
+    horizon: int,
+    season: int,
+    input_chunk: int | None = None,
+    segment: int | None = None,
+    calendar: Sequence[str] | None = None,
+) -> Recipe:
+    """Choose for these series.
+
+    Args:
+        series: all steps.
+        train: those that are trained on.
+        horizon: how many steps are forecast.
+        season: how many steps a season has.
+        input_chunk: the user's choice; None: to be chosen.
+        segment: the user's choice; None: to be chosen.
+        calendar: the user's choice; None: to be chosen.
+
+    Raises:
+        DataError: no series has a step to forecast from.
+    """
+    longest, shortest = int(train.lengths.max()), int(train.lengths.min())
+    if longest <= horizon:
+        raise DataError(
+            f"the longest series has {longest} steps to train on: expected more than the horizon "
+            f"of {horizon}, after what is held out for validation"
+        )
+    window = _window(longest, horizon, season, series) if input_chunk is None else input_chunk
+    minimum = window if shortest >= window + horizon else max(1, min(window, shortest - horizon))
+    targets = len(series.columns.targets)
+    count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
+    return Recipe(
+        input_chunk=window,
+        minimum_input=minimum,
+        segment=_segment(window) if segment is None else segment,
+        calendar=_calendar(series, train) if calendar is None else tuple(calendar),
+        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, MOST_ROWS // targets)),
+    )
+
+
+def _window(longest: int, horizon: int, season: int, series: SeriesSet) -> int:
+    """Some seasons and horizons, but no more than half of what there is."""
+    short = series.frequency.unit in ("microseconds", "business days") and season != 52
+    wanted = (SHORT_SEASONS if short else SEASONS) * season if season > 1 else HORIZONS * horizon
+    wanted = min(MOST_STEPS, wanted)
+    window = max(1, min(wanted, (longest - horizon) // 2))
+    return window - window % season if window >= season else window
+
+
+def _segment(window: int) -> int:
+    """The greatest divisor that leaves `SEGMENTS` segments at least."""
+    if window < SHORT:
+        return 1
+    return max(size for size in range(1, window // SEGMENTS + 1) if window % size == 0)
+
+
+def _calendar(series: SeriesSet, train: TimeRange) -> tuple[str, ...]:
+    """What tells steps apart and has been seen twice in training."""
+    usual = usual_calendar(series.frequency)
+    if not usual:
+        return ()
+    index = int(train.lengths.argmax())
+    stamps = series.stamps(index)[: int(train.lengths[index])]
+    days = (stamps[-1] - stamps[0]) / np.timedelta64(1, "D")
+    return tuple(name for name in usual if days >= 2 * PERIODS[name])
