@@ -67,15 +67,20 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
     if not labels:
         wanted = None  # every column goes into what is written
     table = read_table(path, wanted, texts=texts)
-    names = _features(table, columns, path)
-    values = _values(table, names, path)
+    names = feature_names(table, columns, path)
+    values = feature_values(table, names, path)
     found = labels_of(table, columns.label, str(path)) if labels else {}
     if columns.sequence is None:
         return TableSequences(values, found, table)
     return _grouped(table, columns, values, found, path)
 
 
-def _features(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
+def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
+    """The columns of values: those that were named, or all that are nothing else.
+
+    Raises:
+        DataError: there is none, one is not there, or one holds no numbers.
+    """
     import pyarrow as pa
 
     others = {*columns.label, columns.sequence, columns.time}
@@ -98,8 +103,12 @@ def _features(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str
     return names
 
 
-def _values(table: pa.Table, names: Sequence[str], path: Path) -> np.ndarray:
-    """The columns as float32 `(rows, columns)`, block by block: none is there twice as a whole."""
+def feature_values(table: pa.Table, names: Sequence[str], path: Path) -> np.ndarray:
+    """The columns as float32 `(rows, columns)`, block by block: none is there twice as a whole.
+
+    Raises:
+        DataError: there are no rows, or a value is missing or infinite.
+    """
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
     values = np.empty((len(table), len(names)), dtype=np.float32)
@@ -132,7 +141,7 @@ def _grouped(
     codes = np.fromiter((numbers.setdefault(n, len(numbers)) for n in names), np.int64, len(names))
     times = np.arange(len(codes))
     if columns.time is not None:
-        times = _times(table, columns.time, path)
+        times = row_times(table, columns.time, path)
     order = np.lexsort((times, codes))
     if not np.array_equal(order, np.arange(len(order))):
         values = values[order]
@@ -145,7 +154,12 @@ def _grouped(
     return TableSequences(X, of_sequences, pa.table({columns.sequence: list(numbers)}))
 
 
-def _times(table: pa.Table, name: str, path: Path) -> np.ndarray:
+def row_times(table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """A column that orders rows.
+
+    Raises:
+        DataError: it is not there, or has empty places.
+    """
     if name not in table.column_names:
         raise DataError(f"{path} has no column {name!r}: it has {', '.join(table.column_names)}")
     column = table.column(name)

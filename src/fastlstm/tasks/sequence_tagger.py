@@ -85,7 +85,7 @@ class SequenceTagger(Estimator):
     """
 
     default_lstm: ClassVar = LSTMConfig(hidden_size=128, bidirectional=True)
-    default_training: ClassVar = TrainingConfig(epochs=15, batch_size=16)
+    default_training: ClassVar = TrainingConfig(epochs=None)
 
     def __init__(
         self,
