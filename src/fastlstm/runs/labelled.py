@@ -63,9 +63,7 @@ class Labelled:
         """Some of them."""
         chosen = indices.tolist()
         X = self.X[indices] if isinstance(self.X, np.ndarray) else [self.X[i] for i in chosen]
-        y: dict[str, Any] = {
-            name: [labels[i] for i in chosen] for name, labels in self.y.items()
-        }
+        y: dict[str, Any] = {name: [labels[i] for i in chosen] for name, labels in self.y.items()}
         shown = self.shown
         return Labelled(X, y, None if shown is None else lambda index: shown(chosen[index]))
 
@@ -116,9 +114,7 @@ def _by_target(value: Any, part: Labelled) -> Mapping[str, Any]:
     return value if len(part.y) > 1 else {next(iter(part.y)): value}
 
 
-def _metrics(
-    truth: np.ndarray, probabilities: np.ndarray, frequent: int
-) -> list[Metric]:
+def _metrics(truth: np.ndarray, probabilities: np.ndarray, frequent: int) -> list[Metric]:
     found = figures(truth, probabilities, frequent)
     constant = np.zeros_like(probabilities)
     constant[:, frequent] = 1.0
@@ -223,8 +219,11 @@ def labels_of(table: pa.Table, names: Sequence[str], shown: str) -> dict[str, li
 
 def part_files(validation: Path | None, test: Path | None) -> str:
     """Which parts come from files of their own, in words."""
-    given = [f"{name} from {path}" for name, path in (("validation", validation), ("test", test))
-             if path is not None]
+    given = [
+        f"{name} from {path}"
+        for name, path in (("validation", validation), ("test", test))
+        if path is not None
+    ]
     return ", ".join(given)
 
 

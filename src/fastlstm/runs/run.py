@@ -1,9 +1,9 @@
 """One run from data to report, in a folder of its own.
 
-    run.json       the task, where the data are, every setting: written first, read to go on
-    model/         the estimator as its `fit` keeps it; its `load` needs nothing else
-    scores.json    the figures of the test part, beside their baseline
-    report.html    the page to look at
+run.json       the task, where the data are, every setting: written first, read to go on
+model/         the estimator as its `fit` keeps it; its `load` needs nothing else
+scores.json    the figures of the test part, beside their baseline
+report.html    the page to look at
 """
 
 from __future__ import annotations

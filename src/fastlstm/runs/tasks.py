@@ -11,8 +11,8 @@ from fastlstm.runs.task import Task
 # Where each task's class is: module and name.
 TASKS: Mapping[str, tuple[str, str]] = {
     "classify": ("classification", "Classification"),
-    "tag": ("tagging", "Tagging"),
     "text": ("text", "TextClassification"),
+    "tag": ("tagging", "Tagging"),
 }
 
 

@@ -1,8 +1,8 @@
 """Look for better settings, by the validation part alone.
 
-    tune.json      the task, where the data are, what is searched: read to go on
-    trials.log     every trial, as Optuna's journal keeps them
-    best.toml      the best settings so far, as `train --config` takes them
+tune.json      the task, where the data are, what is searched: read to go on
+trials.log     every trial, as Optuna's journal keeps them
+best.toml      the best settings so far, as `train --config` takes them
 """
 
 from __future__ import annotations
