@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from browser import EXECUTABLE, Browser
 from fastlstm.data import DataError
 from fastlstm.runs import Run, predict, predict_table, read_settings, train
 from fastlstm.runs.tagging import Tagging, TaggingData
@@ -85,7 +86,7 @@ def test_a_run_on_words_leaves_scores_and_a_report(of_words: Any) -> None:
     scores = json.loads((of_words.path / "scores.json").read_text())
     assert (scores["task"], scores["data"]) == ("tag", "bank")
     assert (scores["training_examples"], scores["test_examples"]) == (48, 12)
-    assert scores["baseline"] == "most frequent tag of each word"
+    assert scores["baseline"] == "most frequent tag"
     assert list(scores["scores"]) == ["accuracy", "macro F1"]  # no word is unknown
     accuracy = scores["scores"]["accuracy"]
     assert accuracy["value"] > accuracy["baseline"] > 0.5
@@ -108,6 +109,17 @@ def test_a_run_on_frames_leaves_scores_and_a_report(of_frames: Any) -> None:
     page = (of_frames.path / "report.html").read_text()
     for expected in ("Recordings", "A tagger of frames with 2 classes", "of 12 recordings held"):
         assert expected in page
+
+
+@pytest.mark.skipif(EXECUTABLE is None, reason="needs Chromium")
+def test_the_reports_open_without_complaint(of_words: Any, of_frames: Any) -> None:
+    with Browser() as browser:
+        for outcome, found in ((of_words, ".word"), (of_frames, ".strip svg rect")):
+            browser.open(outcome.path / "report.html", 1000)
+            assert browser.complaints == []
+            assert browser.evaluate(f"document.querySelectorAll('{found}').length") > 0
+            wide = "document.documentElement.scrollWidth <= window.innerWidth"
+            assert browser.evaluate(wide)
 
 
 @pytest.mark.parametrize("ending", ["conllu", "conll", "txt", "jsonl"])

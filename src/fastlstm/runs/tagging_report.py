@@ -32,9 +32,9 @@ _FIGURES = {
     "span_recall": "span recall",
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
-    "unknown_word_accuracy": "accuracy on unknown words",
+    "unknown_word_accuracy": "unknown words",
 }
-_SHOWN_SENTENCES = 20
+_SHOWN_SENTENCES = 12
 _SHOWN_RECORDINGS = 8
 
 
@@ -53,7 +53,7 @@ def measure(estimator: SequenceTagger, part: Tagged) -> Results:
             own = [replace(one, title=f"{one.title}: {name}") for one in own]
         metrics += of_target
         sections += own
-    baseline = "most frequent tag of each word" if part.of_words else "most frequent class"
+    baseline = "most frequent tag" if part.of_words else "most frequent class"
     return Results(_description(estimator, part), Scores(metrics, baseline), sections)
 
 
