@@ -12,6 +12,7 @@ from fastlstm.runs.task import Task
 TASKS: Mapping[str, tuple[str, str]] = {
     "classify": ("classification", "Classification"),
     "text": ("text", "TextClassification"),
+    "tag": ("tagging", "Tagging"),
 }
 
 
