@@ -22,7 +22,7 @@ from fastlstm.data import (
 )
 from fastlstm.models import ForecastNetwork, ForecastNetworkConfig, OutputConfig
 from fastlstm.tasks.estimator import Estimator
-from fastlstm.tasks.forecasting import ForecastExamples, ForecastObjective
+from fastlstm.tasks.forecasting import ForecastExamples, ForecastObjective, begin_with_seasons
 from fastlstm.tasks.forecasting_history import load_history, save_history
 from fastlstm.tasks.forecasting_input import (
     check_steps,
@@ -93,6 +93,7 @@ class SeriesEstimator(Estimator):
             )
 
         examples = ForecastExamples(windows_of(train), units, recipe.windows)
+        begin_with_seasons(self.network_, examples, season)
         validation = None
         if held_out is not None:
             windows = windows_of(held_out)
