@@ -1,12 +1,11 @@
 """``fastlstm bench``: what it prints and how it ends. Never a time."""
 
 import re
-import sys
 
 import pytest
 
 from fastlstm.bench import PEERS, Comparison, contender, problem, timing
-from fastlstm.cli import bench, main
+from fastlstm.cli import bench
 
 TINY = ("bench", "--steps", 5, "--batch", 3, "--input-size", 7, "--hidden-size", 7)
 
@@ -18,21 +17,6 @@ def torch_alone(monkeypatch):
     monkeypatch.setattr(timing, "_settle", lambda: None)
     absent = PEERS["jax"]._replace(modules=("there_is_no_such_module",))
     monkeypatch.setattr(bench, "PEERS", {"torch": PEERS["torch"], "jax": absent})
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call the command as a shell does, in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fastlstm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-        printed = capsys.readouterr()
-        return exit_info.value.code, printed.out, printed.err
-
-    return call
 
 
 def test_bench_prints_a_table(run, tmp_path):

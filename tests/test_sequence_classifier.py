@@ -12,9 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastlstm.data import DataError
+from fastlstm.data import DataError, Sequences
 from fastlstm.models import LSTMConfig
 from fastlstm.tasks import SequenceClassifier, TaskError
+from fastlstm.tasks.classification import LabelledExamples
 from fastlstm.training import EpochDone, RunFolderError, TrainingConfig
 
 SMALL = LSTMConfig(hidden_size=8)
@@ -52,6 +53,18 @@ def test_a_prediction_depends_on_no_other_example(fitted: SequenceClassifier) ->
     together = fitted.predict_proba(X)
     alone = np.concatenate([fitted.predict_proba([one]) for one in X[:5]])
     assert np.allclose(together[:5], alone, rtol=1e-5)  # the heads are products of torch
+
+
+def test_a_batch_without_padding_needs_no_lengths() -> None:
+    X, _ = sums()
+    of_four = [index for index, values in enumerate(X) if len(values) == 4]
+    longer = next(index for index, values in enumerate(X) if len(values) == 5)
+    examples = LabelledExamples(Sequences(X), {"y": np.arange(len(X))})
+    batch = examples.batch(of_four)
+    assert batch.lengths is None and batch.inputs.shape == (len(of_four), 4, 2)
+    assert batch.ids["y"].tolist() == of_four
+    lengths = examples.batch([longer, *of_four]).lengths
+    assert lengths is not None and lengths.tolist() == [5] + [4] * len(of_four)
 
 
 def test_figures(fitted: SequenceClassifier) -> None:

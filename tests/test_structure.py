@@ -50,6 +50,7 @@ PUBLIC = [
     "LayerParameters",
     "LayerTrace",
     "SequenceClassifier",
+    "SequenceTagger",
     "TextClassifier",
     "Trace",
     "TrainingConfig",

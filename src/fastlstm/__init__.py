@@ -23,7 +23,7 @@ from fastlstm.ops import backend
 
 if _TYPE_CHECKING:
     from fastlstm.models import LSTMConfig
-    from fastlstm.tasks import Forecaster, SequenceClassifier, TextClassifier
+    from fastlstm.tasks import Forecaster, SequenceClassifier, SequenceTagger, TextClassifier
     from fastlstm.training import TrainingConfig
 
 __version__ = _version()
@@ -38,6 +38,7 @@ __all__ = [
     "LayerParameters",
     "LayerTrace",
     "SequenceClassifier",
+    "SequenceTagger",
     "TextClassifier",
     "Trace",
     "TrainingConfig",
@@ -55,6 +56,7 @@ _LAZY = {
     "Forecaster": "fastlstm.tasks",
     "LSTMConfig": "fastlstm.models",
     "SequenceClassifier": "fastlstm.tasks",
+    "SequenceTagger": "fastlstm.tasks",
     "TextClassifier": "fastlstm.tasks",
     "TrainingConfig": "fastlstm.training",
 }

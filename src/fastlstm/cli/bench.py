@@ -19,8 +19,8 @@ from fastlstm.bench import (
     switch_arguments,
     switch_names,
 )
+from fastlstm.cli.errors import CommandError
 from fastlstm.nn import LSTM
-from fastlstm.tasks import SettingsError
 
 
 class Precision(str, Enum):
@@ -49,7 +49,7 @@ def bench_layer(settings: BenchSettings, console: Console) -> bool:
     """Check, measure and print; False if the results were wrong and nothing was measured.
 
     Raises:
-        SettingsError: there are fewer cores than threads, no such switch, or the switches do not
+        CommandError: there are fewer cores than threads, no such switch, or the switches do not
             fit the sizes.
     """
     case = Case(
@@ -64,7 +64,7 @@ def bench_layer(settings: BenchSettings, console: Console) -> bool:
     )
     threads = cores() if settings.threads is None else settings.threads
     if threads > cores():
-        raise SettingsError(f"threads is {threads}: this process may use {cores()} cores")
+        raise CommandError(f"threads is {threads}: this process may use {cores()} cores")
     _check_switches(case, settings.switches)
     peers = [peer for peer in PEERS.values() if peer.installed]
     console.print(_describe(case, threads, settings.switches), highlight=False, soft_wrap=True)
@@ -91,9 +91,9 @@ def _check_switches(case: Case, switches: tuple[str, ...]) -> None:
     for name in switches:
         if name not in switch_names():
             expected = ", ".join(switch_names())
-            raise SettingsError(f"unknown switch {name!r}: expected {expected}")
+            raise CommandError(f"unknown switch {name!r}: expected {expected}")
     if "locked_dropout" in switches and case.layers == 1:
-        raise SettingsError("locked_dropout works between layers: expected 2 layers or more")
+        raise CommandError("locked_dropout works between layers: expected 2 layers or more")
     try:
         # Without memory: only to hear what the layer says about them.
         LSTM(
@@ -105,7 +105,7 @@ def _check_switches(case: Case, switches: tuple[str, ...]) -> None:
             **switch_arguments(switches, case.hidden_size),
         )
     except ValueError as error:
-        raise SettingsError(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _describe(case: Case, threads: int, switches: tuple[str, ...]) -> str:

@@ -1,25 +1,28 @@
 """The commands and their options."""
 
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 
 from fastlstm import __version__
 from fastlstm.cli.bench import BenchSettings, Precision, bench_layer
-from fastlstm.tasks import (
-    DEFAULT_EPOCHS,
-    ImageRowSettings,
-    default_epochs,
-    evaluate_image_rows,
-    train_image_rows,
-)
+from fastlstm.cli.tasks import TrainGroup, TuneGroup
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands in the order in which they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """From training to what one looks up."""
+        return ["train", "tune", "evaluate", "predict", "data", "bench", "info"]
+
 
 app = typer.Typer(
-    help="Train and evaluate LSTM networks.",
-    add_completion=False,
+    cls=Commands,
+    help="Train, measure and use LSTM networks.",
     # A plain traceback, without the value of every local, is what a bug report needs.
     pretty_exceptions_enable=False,
 )
@@ -45,68 +48,100 @@ def _show_help_or_version(
         typer.echo(context.get_help())
 
 
-@app.command()
-def train(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="digits (8x8, inside scikit-learn) or mnist (28x28, downloaded once).",
-        ),
-    ],
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the training images.",
-            show_default=", ".join(f"{count} for {name}" for name, count in DEFAULT_EPOCHS.items()),
-        ),
-    ] = None,
-    hidden_size: Annotated[int, typer.Option(help="LSTM units.")] = ImageRowSettings.hidden_size,
-    batch_size: Annotated[
-        int, typer.Option(help="Images in a training step.")
-    ] = ImageRowSettings.batch_size,
-    learning_rate: Annotated[
-        float, typer.Option(help="Peak of the schedule: a short rise, then half a cosine to zero.")
-    ] = ImageRowSettings.learning_rate,
-    seed: Annotated[
-        int, typer.Option(help="Of the initial weights and the shuffling.")
-    ] = ImageRowSettings.seed,
-    threads: Annotated[
-        int, typer.Option(help="CPU threads; more than one pays at larger sizes.")
-    ] = ImageRowSettings.threads,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="New or empty folder for the run.", show_default="runs/DATASET-DATE-TIME"
-        ),
-    ] = None,
-) -> None:
-    """Train an image classifier that reads each image row by row, and test it."""
-    settings = ImageRowSettings(
-        dataset=dataset,
-        epochs=default_epochs(dataset) if epochs is None else epochs,
-        hidden_size=hidden_size,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        threads=threads,
-    )
-    if output is None:
-        output = Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
-    console = Console()
-    score = train_image_rows(settings, output, console)
-    console.print(f"\n[bold green]{score}[/]", highlight=False, soft_wrap=True)
-    console.print(f"saved in {output}", highlight=False, markup=False, soft_wrap=True)
+train_app = typer.Typer(cls=TrainGroup, no_args_is_help=False)
+app.add_typer(train_app, name="train")
+
+
+@train_app.callback(invoke_without_command=True)
+def _train(context: typer.Context) -> None:
+    """Train a network on data, measure it on data it has not seen, and write a report."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+tune_app = typer.Typer(cls=TuneGroup)
+app.add_typer(tune_app, name="tune")
+
+
+@tune_app.callback(invoke_without_command=True)
+def _tune(context: typer.Context) -> None:
+    """Search for better settings, chosen by the validation part; goes on where it was stopped."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that a training wrote.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Other data with their labels; without it, the run's own test part.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Reload a trained run and test it again."""
-    console = Console()
-    score = evaluate_image_rows(run, console)
-    console.print(f"[bold green]{score}[/]", highlight=False, soft_wrap=True)
+    """Measure a trained run again."""
+    from fastlstm.cli import using
+
+    using.evaluate(run, file, Console())
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that a training wrote.")],
+    input: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="CSV, TSV, Parquet, JSON Lines, a text a line, an image or a folder of images.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write: .csv, .tsv, .parquet, .jsonl, or .txt for the predictions "
+            "alone. Without it, CSV on the standard output.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Predict a file: its own columns, and beside them what the run says, how surely."""
+    from fastlstm.cli import using
+
+    using.write_predictions(run, input, output, Console())
+
+
+data_app = typer.Typer(help="List and fetch the named data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list")
+def list_sets() -> None:
+    """List the named data sets."""
+    from fastlstm.cli import sets
+
+    sets.show_sets(Console())
+
+
+@data_app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As 'fastlstm data list' has it.")],
+) -> None:
+    """Fetch a data set once, check it and show its files."""
+    from fastlstm.cli import sets
+
+    sets.get_set(name, Console())
+
+
+@app.command()
+def info() -> None:
+    """Show versions, kernels, threads and devices: what a report of a fault should have."""
+    from fastlstm.cli import information
+
+    information.show(Console())
 
 
 @app.command()

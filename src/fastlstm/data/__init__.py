@@ -1,7 +1,5 @@
 """Data sets, read and checked, and how they become tensors. Nothing here knows a model."""
 
-from collections.abc import Callable, Mapping
-
 from fastlstm.data.calendar import CALENDAR, calendar_features, usual_calendar
 from fastlstm.data.digits import load_digits
 from fastlstm.data.errors import DataError
@@ -64,16 +62,10 @@ from fastlstm.data.vocabulary import Vocabulary
 from fastlstm.data.windows import TimeRange, WindowBatch, Windows, ett_ranges, latest_windows
 from fastlstm.data.word_vectors import WordVectors, read_word_vectors
 
-IMAGE_DATASETS: Mapping[str, Callable[[], ImageDataset]] = {
-    "digits": load_digits,
-    "mnist": load_mnist,
-}
-
 __all__ = [
     "CALENDAR",
     "ETT_COLUMNS",
     "ETT_NAMES",
-    "IMAGE_DATASETS",
     "SOURCES",
     "DataError",
     "Fill",

@@ -29,7 +29,6 @@ from fastlstm.models.forecaster import (
     ForecastNetworkConfig,
     OutputConfig,
 )
-from fastlstm.models.image_classifier import ImageRowClassifier
 from fastlstm.models.lstm_config import LSTMConfig
 from fastlstm.models.outputs import Forecast, LossSum, Output, PointOutput, QuantileOutput
 from fastlstm.models.pooling import (
@@ -54,7 +53,6 @@ __all__ = [
     "ForecastNetworkConfig",
     "ImageConfig",
     "ImageEncoder",
-    "ImageRowClassifier",
     "LSTMConfig",
     "LastPooling",
     "LinearChainCRF",

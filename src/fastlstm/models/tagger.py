@@ -20,6 +20,8 @@ from fastlstm.models.heads import Heads
 from fastlstm.models.lstm_config import LSTMConfig
 from fastlstm.models.padding import fill_padding, live_steps
 
+_IMAGES_AT_ONCE = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class TaggerConfig:
@@ -117,15 +119,53 @@ class Tagger(nn.Module):
             ModelError: an input of a wrong shape, or ids that are not of the vocabulary.
             ValueError, TypeError: the lengths do not fit.
         """
-        live = live_steps(x, lengths)
+        return self.advance(x, lengths, characters)[0]
+
+    def advance(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        characters: Tensor | None = None,
+        state: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """Score a stretch of longer sequences, whose beginning went before.
+
+        Args:
+            x: as in ``forward``.
+            lengths: as in ``forward``; 0 for a row that has ended, which keeps its state.
+            characters: as in ``forward``.
+            state: what came out for the stretch before; None: this is the first.
+
+        Returns:
+            The scores, as from ``forward``, and the state.
+
+        Raises:
+            ModelError: as in ``forward``, or a state where the network also reads backwards, from
+                the end that has not come yet.
+            ValueError, TypeError: the lengths or the state do not fit.
+        """
+        if state is not None and self.config.lstm.bidirectional:
+            raise ModelError(
+                "a bidirectional network reads sequences as a whole: expected no state of a "
+                "stretch before"
+            )
+        steps = self._encode(x, live_steps(x, lengths), characters)
+        output, after = self.lstm(self.input_dropout(steps), state, lengths=lengths)
+        return self.heads(self.dropout(output)), after
+
+    def _encode(self, x: Tensor, live: Tensor | None, characters: Tensor | None) -> Tensor:
+        """The steps as vectors (B, T, …)."""
         if isinstance(self.encoder, WordEncoder):
-            steps = self.encoder(x, live, characters)
-        elif characters is not None:
+            return self.encoder(x, live, characters)
+        if characters is not None:
             raise ModelError("characters go with words, and this network reads none")
-        else:
-            steps = self.encoder(x, live)
-        output, _ = self.lstm(self.input_dropout(steps), lengths=lengths)
-        return self.heads(self.dropout(output))
+        if isinstance(self.encoder, VectorEncoder) or torch.is_grad_enabled():
+            return self.encoder(x, live)
+        # Nothing is kept for a backward pass: a long recording needs the memory of some images.
+        size = max(1, _IMAGES_AT_ONCE // len(x))
+        lives = [None] * len(x.split(size, 1)) if live is None else live.split(size, 1)
+        parts = zip(x.split(size, 1), lives, strict=True)
+        return torch.cat([self.encoder(*part) for part in parts], dim=1)
 
     def log_likelihood(
         self, scores: dict[str, Tensor], labels: dict[str, Tensor], lengths: Tensor | None = None

@@ -5,6 +5,7 @@ from fastlstm.report.classes import Confusion, LabelScores, confusion_matrix, la
 from fastlstm.report.configuration import configuration
 from fastlstm.report.errors import ReportError
 from fastlstm.report.forecasts import Forecast, HorizonErrors, forecasts, horizon_errors
+from fastlstm.report.formats import duration
 from fastlstm.report.learning import LearningCurves, learning_curves
 from fastlstm.report.metrics import Metric, Scores, metric_table
 from fastlstm.report.mistakes import Mistake, worst_mistakes
@@ -31,6 +32,7 @@ __all__ = [
     "attention",
     "configuration",
     "confusion_matrix",
+    "duration",
     "forecasts",
     "horizon_errors",
     "label_scores",

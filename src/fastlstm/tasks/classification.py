@@ -19,7 +19,7 @@ class LabelledBatch(NamedTuple):
     """Some examples with the class of each."""
 
     inputs: Tensor  # (B, T, F), or (B, T) ids
-    lengths: Tensor  # (B)
+    lengths: Tensor | None  # (B); None: every step is real
     ids: dict[str, Tensor]  # (B) for each target
 
 
@@ -36,6 +36,11 @@ class Inputs(Protocol):
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Some of them, padded, and their lengths."""
         ...
+
+
+def lengths_of_padded(inputs: Tensor, lengths: Tensor) -> Tensor | None:
+    """The lengths of a batch; None where no row has padding, which is computed faster."""
+    return None if bool((lengths == inputs.shape[1]).all()) else lengths
 
 
 class LabelledExamples:
@@ -63,7 +68,8 @@ class LabelledExamples:
         """Some of the examples."""
         chosen = self.indices[np.asarray(indices)]
         inputs, lengths = self.inputs.batch(chosen.tolist())
-        return LabelledBatch(inputs, lengths, {n: ids[chosen] for n, ids in self.ids.items()})
+        ids = {name: of_all[chosen] for name, of_all in self.ids.items()}
+        return LabelledBatch(inputs, lengths_of_padded(inputs, lengths), ids)
 
 
 class ClassificationObjective:
@@ -91,14 +97,14 @@ class ClassificationObjective:
     def loss(self, batch: LabelledBatch, state: Any) -> Loss:
         """The sum over the examples, and how many are named rightly."""
         logits = self.network(batch.inputs, batch.lengths)
-        total = torch.zeros((), device=batch.lengths.device)
+        total = torch.zeros((), device=batch.inputs.device)
         for name, ids in batch.ids.items():
             weights = self.class_weights.get(name)
             of_classes = None if weights is None else weights.to(logits[name])
             losses = F.cross_entropy(logits[name].float(), ids, of_classes, reduction="sum")
             total = total + self.target_weights[name] * losses
         sums = {"accuracy": _right_share(logits, batch.ids).detach()}
-        return Loss(total, float(len(batch.lengths)), sums)
+        return Loss(total, float(len(batch.inputs)), sums)
 
     def evaluate(self, batches: Iterable[LabelledBatch]) -> dict[str, Sum]:
         """Accuracy, with class weights too, and cross-entropy; of several targets the mean."""
@@ -115,7 +121,7 @@ class ClassificationObjective:
                 for name, ids in batch.ids.items()
             ]
             loss += float(torch.stack(losses).mean())
-            count += len(batch.lengths)
+            count += len(batch.inputs)
         found = {"accuracy": Sum(right, count), "loss": Sum(loss, count)}
         if self.class_weights:
             found["weighted_accuracy"] = Sum(weighted, weight)

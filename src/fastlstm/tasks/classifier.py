@@ -19,6 +19,7 @@ from fastlstm.tasks.classification import (
     Inputs,
     LabelledExamples,
     figures,
+    lengths_of_padded,
 )
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.estimator import Estimator
@@ -152,6 +153,15 @@ class Classifier(ClassifierMixin, Estimator):
             )
         return {name: given.get(name, 1.0) for name in self._targets.indexes}
 
+    @property
+    def most_frequent_(self) -> Any:
+        """The class that was the most frequent in training, or that of each target."""
+        check_is_fitted(self, "network_")
+        indexes = self._targets.indexes
+        return self._targets.of_user(
+            {name: indexes[name].classes[place] for name, place in self._most_frequent.items()}
+        )
+
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class: (N, K) in the order of `classes_`, or one by target."""
         check_is_fitted(self, "network_")
@@ -206,6 +216,7 @@ class Classifier(ClassifierMixin, Estimator):
         with torch.inference_mode():
             for first in range(0, len(order), PREDICTION_BATCH):
                 values, of_batch = inputs.batch(order[first : first + PREDICTION_BATCH])
+                of_batch = lengths_of_padded(values, of_batch)
                 for name, logits in self.network_(values, of_batch).items():
                     parts[name].append(logits.double().softmax(dim=-1).numpy())
         place = np.argsort(order)

@@ -33,6 +33,7 @@ from fastlstm.training import (
     RunFolderError,
     TrainingConfig,
     fit,
+    is_first_process,
 )
 
 
@@ -114,7 +115,7 @@ class Estimator(BaseEstimator):
             )
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to a new or empty folder.
+        """Write the fitted estimator to a new or empty folder; of several processes the first.
 
         Raises:
             RunFolderError: the folder is not empty, or the disk refuses.
@@ -122,8 +123,9 @@ class Estimator(BaseEstimator):
         """
         check_is_fitted(self, "network_")
         with RunFolder.create(path, self._description()) as folder:
-            self._save_files(folder.path)
-            folder.save_weights(self.network_.state_dict())
+            if is_first_process():
+                self._save_files(folder.path)
+                folder.save_weights(self.network_.state_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
@@ -168,7 +170,8 @@ class Estimator(BaseEstimator):
     def _folder(self, path: Path, resume: bool) -> RunFolder:
         if not resume:
             folder = RunFolder.create(path, self._description())
-            self._save_files(folder.path)
+            if is_first_process():
+                self._save_files(folder.path)
             return folder
         folder = RunFolder.open(path)
         if _without_training(folder.config) != _without_training(self._description()):

@@ -50,6 +50,23 @@ class Targets:
         """The number of classes of each target."""
         return {name: len(index) for name, index in self.indexes.items()}
 
+    def by_name(self, y: Any) -> dict[str, Any]:
+        """Labels by the name of their target.
+
+        Raises:
+            TaskError: y has other targets.
+        """
+        if isinstance(y, Mapping) != self.named:
+            expected = "a mapping from " + ", ".join(self.indexes) if self.named else "one sequence"
+            raise TaskError(f"y is a {type(y).__name__}: expected {expected}, as in fit")
+        by_name = dict(y) if self.named else {ONLY: y}
+        if set(by_name) != set(self.indexes):
+            raise TaskError(
+                f"y has the targets {', '.join(map(str, by_name))}: expected "
+                f"{', '.join(self.indexes)}"
+            )
+        return by_name
+
     def ids(self, y: Any, count: int) -> dict[str, np.ndarray]:
         """The labels of `count` examples as numbers (N), for each target.
 
@@ -57,15 +74,7 @@ class Targets:
             TaskError: y has other targets.
             DataError: a label is unknown, or there are more or fewer than examples.
         """
-        if isinstance(y, Mapping) != self.named:
-            expected = "a mapping from " + ", ".join(self.indexes) if self.named else "one sequence"
-            raise TaskError(f"y is a {type(y).__name__}: expected {expected}, as in fit")
-        by_name = y if self.named else {ONLY: y}
-        if set(by_name) != set(self.indexes):
-            raise TaskError(
-                f"y has the targets {', '.join(map(str, by_name))}: expected "
-                f"{', '.join(self.indexes)}"
-            )
+        by_name = self.by_name(y)
         ids = {}
         for name, index in self.indexes.items():
             labels = _flat(by_name[name])
@@ -105,6 +114,20 @@ class Targets:
         """
         classes = {name: LabelIndex(found) for name, found in mapping["classes"].items()}
         return cls(classes, bool(mapping["named"]))
+
+    def loss_weights(self, given: Mapping[str, float] | None) -> dict[str, float]:
+        """What each target's loss counts; 1 for those that are not given.
+
+        Raises:
+            TaskError: a name that is none of the targets.
+        """
+        unknown = set(given or {}) - set(self.indexes)
+        if unknown:
+            raise TaskError(
+                f"target_weights names {', '.join(sorted(unknown))}: the targets are "
+                f"{', '.join(self.indexes)}"
+            )
+        return {name: (given or {}).get(name, 1.0) for name in self.indexes}
 
     def weights(
         self, class_weight: ClassWeight, ids: Mapping[str, np.ndarray]

@@ -6,13 +6,14 @@ from fastlstm.training.evaluation import evaluate
 from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
 from fastlstm.training.examples import Examples, map_tensors
 from fastlstm.training.fit import History, fit
-from fastlstm.training.folder import RunFolder, check_output
+from fastlstm.training.folder import RunFolder, check_output, is_first_process
 from fastlstm.training.lr_find import LearningRates, lr_find
-from fastlstm.training.objective import Loss, Metric, Objective, Stretched, Sum
+from fastlstm.training.objective import Derived, Loss, Metric, Objective, Stretched, Sum
 from fastlstm.training.settings import TrainingConfig
 
 __all__ = [
     "BatchesDone",
+    "Derived",
     "EpochDone",
     "Event",
     "Examples",
@@ -33,6 +34,7 @@ __all__ = [
     "check_output",
     "evaluate",
     "fit",
+    "is_first_process",
     "lr_find",
     "map_tensors",
 ]

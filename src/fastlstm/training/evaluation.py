@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import torch
 from fastlstm.training.batches import evaluation_batches
 from fastlstm.training.examples import Examples
 from fastlstm.training.hardware import Hardware
-from fastlstm.training.objective import Objective
+from fastlstm.training.objective import Derived, Objective, Sum
 from fastlstm.training.settings import TrainingConfig
 
 
@@ -47,9 +46,8 @@ def evaluate_on(
     lengths = examples.lengths if config.bucket else None
     plan = evaluation_batches(len(examples), config.batch_size, lengths)
     # A process without a batch would not know the names of the figures: then all do everything.
-    mine = plan
-    if len(plan) >= hardware.processes:
-        mine = plan[hardware.process :: hardware.processes]
+    shared = len(plan) >= hardware.processes
+    mine = plan[hardware.process :: hardware.processes] if shared else plan
 
     def batches() -> Iterator[object]:
         for indices in mine:
@@ -59,11 +57,12 @@ def evaluate_on(
     with torch.no_grad(), hardware.autocast():
         sums = objective.evaluate(batches())
     names = sorted(sums)
-    # Where all do everything, totals and counts grow alike.
     values = hardware.add_up([float(value) for name in names for value in sums[name]])
-    totals, counts = values[::2], values[1::2]
-    figures = {
-        name: total / count if count else math.nan
-        for name, total, count in zip(names, totals, counts, strict=True)
-    }
-    return {name: figures[name] for name in sums}
+    if not shared:
+        values = [value / hardware.processes for value in values]
+    pairs = zip(values[::2], values[1::2], strict=True)
+    added = {name: Sum(*pair) for name, pair in zip(names, pairs, strict=True)}
+    added = {name: added[name] for name in sums}
+    if isinstance(objective, Derived):
+        return dict(objective.figures(added))
+    return {name: found.mean for name, found in added.items()}

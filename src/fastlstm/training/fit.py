@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from fastlstm.training.hardware import Hardware
 from fastlstm.training.interrupts import StopRequest, stop_on_signals
 from fastlstm.training.objective import Objective
 from fastlstm.training.schedule import learning_rate
-from fastlstm.training.settings import TrainingConfig
+from fastlstm.training.settings import TrainingConfig, choose_epochs
 from fastlstm.training.updates import Share, Totals, Updater
 
 
@@ -138,14 +138,16 @@ class _Training:
         self.objective = objective
         self.train = train
         self.validation = validation
-        self.config = config
+        self.batches = count_batches(len(train), config.batch_size)
+        self.epochs = choose_epochs(config, self.batches)
+        # What was chosen is what a run remembers, and what one that goes on with it is held to.
+        self.config = replace(config, epochs=self.epochs)
         self.folder = folder
         self.hardware = hardware
         self.stop = stop
         self.network = objective.network.to(hardware.device)
         hardware.share_network(self.network)
         self.updater = Updater(objective, config, hardware)
-        self.batches = count_batches(len(train), config.batch_size)
         self.course = Course()
         self.best: Mapping[str, Tensor] = {}
         self.saved = time.monotonic()
@@ -162,7 +164,7 @@ class _Training:
         self.network.load_state_dict(self.best)
         course = self.course
         assert course.best_epoch is not None  # the first epoch is the best until another is
-        stopped_early = len(course.lines) < self.config.epochs
+        stopped_early = len(course.lines) < self.epochs
         return History(course.lines, course.best_epoch, course.best_value, stopped_early)
 
     def _resume(self) -> None:
@@ -190,7 +192,7 @@ class _Training:
         self.hardware.start_trackers(to_mapping(self.config))
         done = min(course.batches * self.config.batch_size, len(self.train))
         metric = self.objective.metric
-        self.on_event(Started(self.config.epochs, len(self.train), metric, course.epoch, done))
+        self.on_event(Started(self.epochs, len(self.train), metric, course.epoch, done))
 
     def _train_epoch(self) -> None:
         config, course = self.config, self.course
@@ -222,7 +224,7 @@ class _Training:
     def _rate_at(self, group: int) -> Callable[[float], float]:
         course = self.course
         before = (course.epoch - 1) * self.batches + course.batches
-        total = self.config.epochs * self.batches
+        total = self.epochs * self.batches
         plateau = course.plateau
         return lambda passed: learning_rate(self.config, (before + passed * group) / total, plateau)
 
@@ -332,7 +334,7 @@ class _Training:
             course.plateau *= config.plateau_factor
             course.lowered = course.epoch
         out_of_patience = config.patience is not None and stale >= config.patience
-        course.finished = out_of_patience or course.epoch == config.epochs
+        course.finished = out_of_patience or course.epoch == self.epochs
         course.epoch += 1
         course.batches = 0
         course.seconds = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -33,9 +34,14 @@ class Sum(NamedTuple):
     # It hides tuple.count, which nobody needs here.
     count: float  # pyright: ignore[reportIncompatibleMethodOverride]
 
+    @property
+    def mean(self) -> float:
+        """The quotient; NaN where nothing was counted."""
+        return self.total / self.count if self.count else math.nan
+
 
 class Metric(NamedTuple):
-    """The figure that decides which epoch is best: a name that `evaluate` gives."""
+    """The figure that decides which epoch is best: a name of `evaluate`, or of `figures`."""
 
     name: str
     higher_is_better: bool
@@ -72,6 +78,22 @@ class Objective(Protocol):
         """Measure the network on batches; called in evaluation mode and without gradients.
 
         The names must not depend on the batches, as processes add theirs up by name.
+        """
+        ...
+
+
+@runtime_checkable
+class Derived(Protocol):
+    """What an objective needs besides where a figure is no quotient of two sums.
+
+    Such as macro F1: each class's F1 is `2 hits / (predicted + actual)`, and the figure their mean.
+    """
+
+    def figures(self, sums: Mapping[str, Sum]) -> Mapping[str, float]:
+        """The figures by name, in place of each sum's quotient.
+
+        Args:
+            sums: those of `evaluate`, added up over all batches and processes.
         """
         ...
 

@@ -12,6 +12,10 @@ Schedule = Literal["one_cycle", "cosine", "plateau", "constant"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+UPDATES = 2_500
+FEWEST_EPOCHS = 10
+MOST_EPOCHS = 100
+
 _COUNTS = (
     "epochs",
     "batch_size",
@@ -28,7 +32,8 @@ class TrainingConfig:
     """How a network is trained; the defaults suit LSTMs.
 
     Args:
-        epochs: passes over the training examples, at most.
+        epochs: passes over the training examples, at most; None: as many as make about `UPDATES`
+            updates, but `FEWEST_EPOCHS` at least and `MOST_EPOCHS` at most.
         batch_size: examples in a batch, over all processes together.
         learning_rate: the highest of the schedule.
         weight_decay: of AdamW, on matrices only: biases, gains and peepholes keep their scale.
@@ -58,7 +63,7 @@ class TrainingConfig:
         ConfigError: a value is out of its range.
     """
 
-    epochs: int = 10
+    epochs: int | None = 10
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -97,6 +102,14 @@ class TrainingConfig:
         good_factor = 0 < self.plateau_factor < 1
         _require(good_factor, "plateau_factor", self.plateau_factor, "between 0 and 1")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to less than 2^32")
+
+
+def choose_epochs(config: TrainingConfig, batches: int) -> int:
+    """The epochs of a training whose epochs have so many batches."""
+    if config.epochs is not None:
+        return config.epochs
+    updates = -(-batches // config.accumulate)
+    return min(max(round(UPDATES / updates), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def _require(good: bool, name: str, value: object, expected: str) -> None:

@@ -1,0 +1,263 @@
+"""Examples with a class each: what the runs of all classifiers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix as count_confusions
+from sklearn.metrics import precision_recall_fscore_support
+
+from fastlstm.data import DataError, LabelIndex, split_stratified
+from fastlstm.report import (
+    Confusion,
+    LabelScores,
+    Metric,
+    Mistake,
+    Scores,
+    Section,
+    confusion_matrix,
+    label_scores,
+    worst_mistakes,
+)
+from fastlstm.runs.task import Parts
+from fastlstm.tasks.classification import figures
+from fastlstm.training import Event
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BASELINE = "most frequent class"
+SHOWN_MISTAKES = 24
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Examples and the class of each.
+
+    Attributes:
+        X: the examples as the estimator takes them: an array or a list.
+        y: a label for each, by the name of the target.
+        shown: how a person sees example i, if not as X has it: an image.
+    """
+
+    X: Any
+    y: Mapping[str, Sequence[str]]
+    shown: Callable[[int], Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def labels(self) -> Any:
+        """The labels as an estimator takes them: of a single target without its name."""
+        return dict(self.y) if len(self.y) > 1 else next(iter(self.y.values()))
+
+    def example(self, index: int) -> Any:
+        """One example as a person sees it."""
+        return self.X[index] if self.shown is None else self.shown(index)
+
+    def select(self, indices: np.ndarray) -> Labelled:
+        """Some of them."""
+        chosen = indices.tolist()
+        X = self.X[indices] if isinstance(self.X, np.ndarray) else [self.X[i] for i in chosen]
+        y: dict[str, Any] = {
+            name: [labels[i] for i in chosen] for name, labels in self.y.items()
+        }
+        shown = self.shown
+        return Labelled(X, y, None if shown is None else lambda index: shown(chosen[index]))
+
+
+def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:
+    """Split a test part off, in which every class has its share.
+
+    Raises:
+        DataError: there are too few examples for it.
+    """
+    ids = [LabelIndex.of(labels).ids(labels) for labels in examples.y.values()]
+    together = np.ravel_multi_index(tuple(ids), tuple(int(found.max()) + 1 for found in ids))
+    kept, held_out = split_stratified(together, share)
+    return examples.select(kept), examples.select(held_out)
+
+
+def held_out_note(share: float) -> str:
+    """How the test part came to be, in words."""
+    return f"{share:.0%} of the examples, drawn class by class, held out for the test"
+
+
+def measure(estimator: Any, part: Labelled) -> tuple[Scores, list[Section]]:
+    """The scores of a classifier, and the sections of its report, target by target.
+
+    Raises:
+        DataError: a label that the estimator does not know.
+    """
+    several = len(part.y) > 1
+    probabilities = _by_target(estimator.predict_proba(part.X), part)
+    classes = _by_target(estimator.classes_, part)
+    frequent = _by_target(estimator.most_frequent_, part)
+    metrics: list[Metric] = []
+    sections: list[Section] = []
+    for name, labels in part.y.items():
+        names = [str(label) for label in classes[name]]
+        truth = LabelIndex(names).ids(labels)
+        of_target = _metrics(truth, probabilities[name], names.index(str(frequent[name])))
+        own = _sections(part, names, truth, probabilities[name])
+        if several:
+            of_target = [replace(m, name=f"{name}: {m.name}") for m in of_target]
+            own = [replace(s, title=f"{s.title}: {name}") for s in own]
+        metrics += of_target
+        sections += own
+    return Scores(metrics, BASELINE), sections
+
+
+def _by_target(value: Any, part: Labelled) -> Mapping[str, Any]:
+    return value if len(part.y) > 1 else {next(iter(part.y)): value}
+
+
+def _metrics(
+    truth: np.ndarray, probabilities: np.ndarray, frequent: int
+) -> list[Metric]:
+    found = figures(truth, probabilities, frequent)
+    constant = np.zeros_like(probabilities)
+    constant[:, frequent] = 1.0
+    baseline = figures(truth, constant, frequent)
+    return [
+        Metric("accuracy", found["accuracy"], baseline["accuracy"], percent=True),
+        Metric(
+            "balanced accuracy",
+            found["balanced_accuracy"],
+            baseline["balanced_accuracy"],
+            percent=True,
+        ),
+        Metric("macro F1", found["macro_f1"], baseline["macro_f1"], percent=True),
+        # Certainty that is wrong has no finite loss: the baseline has none to be held against.
+        Metric("log loss", found["log_loss"], better="lower"),
+    ]
+
+
+def _sections(
+    part: Labelled, names: list[str], truth: np.ndarray, probabilities: np.ndarray
+) -> list[Section]:
+    predicted = probabilities.argmax(axis=1)
+    counts = count_confusions(truth, predicted, labels=np.arange(len(names)))
+    of_labels = precision_recall_fscore_support(
+        truth,
+        predicted,
+        labels=np.arange(len(names)),
+        zero_division=np.nan,  # type: ignore[arg-type]  # as scikit-learn documents it
+    )
+    by_label = LabelScores(names, *(np.asarray(v).tolist() for v in of_labels))
+    wrong = np.flatnonzero(predicted != truth)
+    certain = probabilities[wrong, predicted[wrong]]
+    worst = wrong[np.argsort(-certain, kind="stable")[:SHOWN_MISTAKES]]
+    mistakes = [
+        Mistake(
+            part.example(index),
+            names[truth[index]],
+            names[predicted[index]],
+            float(probabilities[index, predicted[index]]),
+        )
+        for index in worst.tolist()
+    ]
+    return [
+        confusion_matrix(Confusion(names, counts)),
+        worst_mistakes(mistakes, len(wrong), len(truth)),
+        label_scores(by_label),
+    ]
+
+
+def with_predictions(
+    table: pa.Table, estimator: Any, X: Any, targets: Sequence[str], shown: str
+) -> pa.Table:
+    """The columns of the input, and behind them what was predicted, how surely.
+
+    With several targets the new columns are `prediction_NAME` and `probability_NAME`.
+
+    Raises:
+        DataError: the input has such a column already.
+    """
+    import pyarrow as pa
+
+    probabilities = estimator.predict_proba(X)
+    classes = estimator.classes_
+    several = isinstance(probabilities, Mapping)
+    for target in targets if several else targets[:1]:
+        chances = np.asarray(probabilities[target] if several else probabilities)
+        names = np.array([str(one) for one in (classes[target] if several else classes)])
+        best = chances.argmax(axis=1)
+        ending = f"_{target}" if several else ""
+        columns = {
+            f"prediction{ending}": pa.array(names[best]),
+            f"probability{ending}": pa.array(chances[np.arange(len(best)), best]),
+        }
+        for name, values in columns.items():
+            if name in table.column_names:
+                raise DataError(f"{shown} has a column {name!r} already: rename it")
+            table = table.append_column(name, values)
+    return table
+
+
+def labels_of(table: pa.Table, names: Sequence[str], shown: str) -> dict[str, list[str]]:
+    """Columns of labels as text, a Python string for each class and not for each row.
+
+    Raises:
+        DataError: a label is missing.
+    """
+    found = {}
+    for name in names:
+        column = table.column(name)
+        encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+        if not hasattr(encoded, "indices"):  # a chunked array, as some versions return
+            encoded = encoded.chunk(0)
+        classes = encoded.dictionary.to_pylist()
+        places = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+        empty = [place for place, text in enumerate(classes) if not text.strip()]
+        missing = np.flatnonzero((places < 0) | np.isin(places, empty))
+        if len(missing):
+            raise DataError(f"{shown}, column {name!r}: row {missing[0] + 1} has no label")
+        found[name] = [classes[place] for place in places.tolist()]
+    return found
+
+
+def part_files(validation: Path | None, test: Path | None) -> str:
+    """Which parts come from files of their own, in words."""
+    given = [f"{name} from {path}" for name, path in (("validation", validation), ("test", test))
+             if path is not None]
+    return ", ".join(given)
+
+
+def fit(
+    estimator: Any,
+    parts: Parts,
+    output: Path | None,
+    resume: bool,
+    on_event: Callable[[Event], None] | None,
+) -> Any:
+    """Fit a classifier on the parts for training."""
+    train, validation = parts.train, parts.validation
+    assert isinstance(train, Labelled)
+    assert validation is None or isinstance(validation, Labelled)
+    return estimator.fit(
+        train.X,
+        train.labels(),
+        validation_data=None if validation is None else (validation.X, validation.labels()),
+        output=output,
+        resume=resume,
+        on_event=on_event,
+    )
+
+
+def describe(estimator: Any, what: str) -> str:
+    """A sentence on the network: what it names, and how."""
+    lstm = estimator.network_.config.lstm
+    classes = estimator.classes_
+    several = isinstance(classes, Mapping)
+    number = f"{len(classes)} targets" if several else f"{len(classes)} classes"
+    direction = "a bidirectional" if lstm.bidirectional else "an"
+    layers = f"{lstm.num_layers} layers of " if lstm.num_layers > 1 else ""
+    return (
+        f"A classifier of {what} into {number}: {direction} LSTM of {layers}{lstm.hidden_size} "
+        f"units, {estimator.pooling} pooling."
+    )

@@ -1,0 +1,142 @@
+"""Name texts: `train text`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastlstm.data import DataError, load_movie_reviews, read_table
+from fastlstm.runs import labelled
+from fastlstm.runs.labelled import Labelled
+from fastlstm.runs.settings import parameters, settings_of
+from fastlstm.runs.space import Choice, Real, Space, Whole
+from fastlstm.runs.task import DataConfig, Parts, Results
+from fastlstm.tasks import TextClassifier
+from fastlstm.training import Event, Metric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOVIE_REVIEWS = "movie-reviews"
+
+
+@dataclass(frozen=True)
+class TextData(DataConfig):
+    """Where texts with a class each are, and how they are read.
+
+    Args:
+        source: `movie-reviews`, or a table (CSV, TSV, Parquet, JSON Lines).
+        validation: as for `DataConfig`.
+        test: as for `DataConfig`.
+        test_share: as for `DataConfig`.
+        text: the column of the texts.
+        label: the columns of the classes, one for each target.
+    """
+
+    text: str = "text"
+    label: tuple[str, ...] = ("label",)
+
+
+class TextClassification:
+    """Texts with a class each; see `fastlstm.runs.Task`."""
+
+    name = "text"
+    sets: Sequence[str] = (MOVIE_REVIEWS,)
+    data = TextData
+    settings = settings_of(TextClassifier)
+    metrics: Sequence[Metric] = (
+        Metric("weighted_accuracy", higher_is_better=True),
+        Metric("accuracy", higher_is_better=True),
+    )
+    space: Mapping[str, Space] = {
+        "lstm.hidden_size": Whole(32, 256, log=True),
+        "embedding_size": Whole(32, 256, log=True),
+        "training.learning_rate": Real(5e-4, 1e-2, log=True),
+        "pooling": Choice(("last", "mean", "max", "attention")),
+        "dropout": Real(0.0, 0.7),
+        "word_dropout": Real(0.0, 0.5),
+    }
+
+    def read(self, data: TextData) -> Parts:
+        """Read the movie reviews, or a table."""
+        examples = self._source(data)
+        validation = self.read_part(data, data.validation) if data.validation else None
+        note = labelled.part_files(data.validation, data.test)
+        if data.test is not None:
+            test = self.read_part(data, data.test)
+        else:
+            examples, test = labelled.hold_out(examples, data.test_share)
+            note = "; ".join(filter(None, [labelled.held_out_note(data.test_share), note]))
+        return Parts(Path(data.source).stem, "texts", examples, validation, test, note)
+
+    def _source(self, data: TextData) -> Labelled:
+        if data.source != MOVIE_REVIEWS:
+            return self.read_part(data, Path(data.source))
+        reviews = load_movie_reviews()
+        return Labelled(reviews.texts, {data.label[0]: reviews.labels})
+
+    def read_part(self, data: TextData, path: Path) -> Labelled:
+        """Read a table of texts and labels."""
+        table = read_table(path, (), texts=(data.text, *data.label))
+        return Labelled(
+            _texts(table, data.text, path), labelled.labels_of(table, data.label, str(path))
+        )
+
+    def fit(
+        self,
+        settings: Any,
+        parts: Parts,
+        output: Path | None = None,
+        resume: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> TextClassifier:
+        """Fit a `TextClassifier`."""
+        return labelled.fit(TextClassifier(**parameters(settings)), parts, output, resume, on_event)
+
+    def load(self, path: Path) -> TextClassifier:
+        """Read a `TextClassifier`."""
+        return TextClassifier.load(path)
+
+    def measure(self, estimator: TextClassifier, part: Labelled) -> Results:
+        """Accuracy and the like, beside the most frequent class."""
+        scores, sections = labelled.measure(estimator, part)
+        return Results(labelled.describe(estimator, "texts"), scores, sections)
+
+    def predict(self, estimator: TextClassifier, data: TextData, path: Path) -> pa.Table:
+        """Name the texts of a table, or of a plain text file, one a line."""
+        import pyarrow as pa
+
+        if path.suffix.lower() == ".txt":
+            table = pa.table({data.text: _lines(path)})
+        else:
+            table = read_table(path, texts=(data.text,))
+        texts = _texts(table, data.text, path)
+        return labelled.with_predictions(table, estimator, texts, data.label, str(path))
+
+
+def _texts(table: pa.Table, name: str, path: Path) -> list[str]:
+    texts = table.column(name).to_pylist()
+    for row, text in enumerate(texts, 1):
+        if text is None:
+            raise DataError(f"{path}, column {name!r}: row {row} has no text")
+    if not texts:
+        raise DataError(f"{path} has no rows")
+    return texts
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, cut at ends of lines alone."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error.reason}") from error
+    lines = text.removesuffix("\n").split("\n")
+    if lines == [""]:
+        raise DataError(f"{path} is empty: expected a text a line")
+    return lines
