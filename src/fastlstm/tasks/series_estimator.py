@@ -34,7 +34,6 @@ from fastlstm.tasks.forecasting_input import (
 )
 from fastlstm.tasks.forecasting_recipe import Recipe, choose
 from fastlstm.training import Event
-from fastlstm.training.folder import is_first_process
 
 OutputKind = Literal["quantile", "point", "normal", "student_t", "negative_binomial"]
 PointLoss = Literal["mse", "mae", "huber"]
@@ -189,8 +188,7 @@ class SeriesEstimator(Estimator):
         self._spread = np.array(state["spread"], dtype=np.float64)
 
     def _save_files(self, folder: Path) -> None:
-        if is_first_process():
-            save_history(folder, self.series_)
+        save_history(folder, self.series_)
 
     def _load_files(self, folder: Path) -> None:
         self.series_ = load_history(folder)
