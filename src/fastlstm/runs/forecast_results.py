@@ -66,11 +66,12 @@ def _description(estimator: Forecaster, part: SeriesPart, windows: int, unit: st
     targets = len(series.columns.targets)
     what = f"{len(series):,} series" if len(series) > 1 else "a series"
     several = f" of {targets} targets" if targets > 1 else ""
+    count = f"{windows:,} forecasts, each" if windows > 1 else "one forecast"
     measured = f" Errors are{unit} of each target in training." if unit else ""
     return (
         f"Forecasts of {what}{several}, {part.horizon:,} steps ahead from the last "
-        f"{config.window:,}: an LSTM of {config.lstm.hidden_size} units. Scored on {windows:,} "
-        f"forecasts, each from all that is before it.{measured}"
+        f"{config.window:,}: an LSTM of {config.lstm.hidden_size} units. Scored on {count} from all "
+        f"that is before.{measured}"
     )
 
 
