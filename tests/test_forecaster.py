@@ -345,3 +345,5 @@ def test_what_is_read_is_chosen_from_the_series() -> None:
     assert (found.input_chunk, found.segment, found.calendar) == (48, 12, ())
     short = pd.concat([hours, hours[:200].assign(unique_id=1)])
     assert recipe(short, 24).minimum_input == 200 - 24 - 24  # held out, and the horizon
+    tiny = pd.concat([short, hours[:30].assign(unique_id=2)])
+    assert recipe(tiny, 24).minimum_input == 200 - 24 - 24

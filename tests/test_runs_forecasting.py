@@ -66,7 +66,7 @@ def test_a_run_leaves_scores_and_a_report(trained: Any) -> None:
     for expected in ("Forecasts", "Error by horizon", "shop 2", "held out for the test"):
         assert expected in page
     assert page.count("<h3>Loss") <= 1
-    assert "24 forecasts, each from all that is before" in page
+    assert "24 forecasts, each from all that is before." in page
 
 
 def test_scores_are_those_of_the_end_of_each_series(trained: Any) -> None:

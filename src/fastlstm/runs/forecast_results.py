@@ -70,8 +70,8 @@ def _description(estimator: Forecaster, part: SeriesPart, windows: int, unit: st
     measured = f" Errors are{unit} of each target in training." if unit else ""
     return (
         f"Forecasts of {what}{several}, {part.horizon:,} steps ahead from the last "
-        f"{config.window:,}: an LSTM of {config.lstm.hidden_size} units. Scored on {count} from all "
-        f"that is before.{measured}"
+        f"{config.window:,}: an LSTM of {config.lstm.hidden_size} units. Scored on {count} from "
+        f"all that is before.{measured}"
     )
 
 
