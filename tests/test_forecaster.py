@@ -249,7 +249,7 @@ def test_a_run_folder_holds_the_forecaster(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    training = TrainingConfig(epochs=3, checkpoint_seconds=0.0)
+    training = TrainingConfig(epochs=3, batch_size=128, checkpoint_seconds=0.0)
     expected = small(training=training).fit(waves())
 
     def stop(event: Any) -> None:
