@@ -1,7 +1,7 @@
 """Name texts, for two targets at once: a mood and a language.
 
-Run it with ``python examples/classify_texts.py``; it makes its own data, reviews of meals, and takes
-a few seconds.
+Run it with ``python examples/classify_texts.py``; it makes its own data, reviews of meals, and
+takes a few seconds.
 """
 
 import random
