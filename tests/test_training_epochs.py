@@ -1,4 +1,4 @@
-"""The epochs of a training that is not told how many."""
+"""How many epochs a training has where nobody says so."""
 
 from dataclasses import replace
 from pathlib import Path
