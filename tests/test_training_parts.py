@@ -144,6 +144,13 @@ def test_weight_decay_spares_biases() -> None:
     assert 0.0 in found.values() and 0.3 in found.values()
 
 
+def test_the_optimizer_takes_one_pass_on_a_cpu() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(3, 2)), torch.nn.Parameter(torch.zeros(3))]
+    assert make_optimizer(parameters, make_config()).defaults["fused"]
+    elsewhere = [torch.nn.Parameter(torch.zeros(3, 2, device="meta")), parameters[1]]
+    assert not make_optimizer(elsewhere, make_config()).defaults["fused"]
+
+
 def test_trees() -> None:
     @dataclass(frozen=True)
     class Pair:
