@@ -68,7 +68,7 @@ class TextClassifier(Classifier):
     """
 
     default_lstm: ClassVar = LSTMConfig(hidden_size=64, bidirectional=True)
-    default_training: ClassVar = TrainingConfig(epochs=None, learning_rate=4e-3)
+    default_training: ClassVar = TrainingConfig(epochs=None)
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class TextClassifier(Classifier):
         vectors: str | None = None,
         frozen: bool = False,
         word_dropout: float = 0.3,
-        pooling: str = "concat",
+        pooling: str = "max",
         input_dropout: float = 0.5,
         dropout: float = 0.5,
         class_weight: ClassWeight = None,
