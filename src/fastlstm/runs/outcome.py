@@ -118,6 +118,8 @@ def learning_curves(
     if metric is None:
         return LearningCurves(epochs, losses, epochs[-1])
     chosen = _curve(records, f"validation_{metric.name}")
+    if metric.name == "loss":  # its curves are drawn already
+        return LearningCurves(epochs, losses, epochs[_best(chosen, metric)])
     shown = {"validation": chosen}
     if f"train_{metric.name}" in records[0]:
         shown = {"training": _curve(records, f"train_{metric.name}"), **shown}

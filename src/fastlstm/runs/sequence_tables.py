@@ -77,18 +77,18 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
     if not labels:
         wanted = None  # every column goes into what is written
     table = read_table(path, wanted, texts=texts, single=labels)
-    names = _features(table, columns, path)
+    names = feature_names(table, columns, path)
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
     of_values = {name: table.column(name) for name in names}
     if labels:  # the table is not written again: its values need not be there twice
         table = table.drop_columns([name for name in names if name != columns.time])
-    values = _values(of_values, len(table), path)
+    values = feature_values(of_values, len(table), path)
     if columns.sequence is not None:
         ids = coded(table, columns.sequence, str(path))
         targets = columns.label if labels else ()
         found = {target: _one_each(table, target, ids, path) for target in targets}
-        times = None if columns.time is None else _times(table, columns.time, path)
+        times = None if columns.time is None else row_times(table, columns.time, path)
         del table  # nothing of it is needed again, and its texts take more than the values
         release_memory()
         return _grouped(values, ids, times, found, columns.sequence)
@@ -96,7 +96,12 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
     return TableSequences(values, found, table)
 
 
-def _features(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
+def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
+    """The columns of values: those that were named, or all that are nothing else.
+
+    Raises:
+        DataError: there is none, one is not there, or one holds no numbers.
+    """
     import pyarrow as pa
 
     others = {*columns.label, columns.sequence, columns.time}
@@ -119,8 +124,12 @@ def _features(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str
     return names
 
 
-def _values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.ndarray:
-    """Columns as float32 `(rows, columns)`; each is let go as soon as it is copied."""
+def feature_values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.ndarray:
+    """Columns as float32 `(rows, columns)`; each is let go as soon as it is copied.
+
+    Raises:
+        DataError: a value is missing or infinite.
+    """
     names = list(columns)
     values = np.empty((rows, len(names)), dtype=np.float32)
     for place, name in enumerate(names):
@@ -164,7 +173,12 @@ def _order(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray | None:
     return np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
 
 
-def _times(table: pa.Table, name: str, path: Path) -> np.ndarray:
+def row_times(table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """A column that orders rows.
+
+    Raises:
+        DataError: it is not there, or has empty places.
+    """
     if name not in table.column_names:
         raise DataError(f"{path} has no column {name!r}: it has {', '.join(table.column_names)}")
     column = table.column(name)

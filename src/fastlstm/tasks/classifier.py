@@ -119,7 +119,9 @@ class Classifier(ClassifierMixin, Estimator):
             name: int(np.bincount(found).argmax()) for name, found in ids.items()
         }
         objective = ClassificationObjective(
-            self.network_, self._targets.weights(self.class_weight, ids), self._target_weights()
+            self.network_,
+            self._targets.weights(self.class_weight, ids),
+            self._targets.loss_weights(self.target_weights),
         )
         self.classes_ = self._targets.classes()
         self._train(objective, train, validation, output, resume, on_event)
@@ -141,16 +143,6 @@ class Classifier(ClassifierMixin, Estimator):
                 "validation=0"
             )
         return split_stratified(combined_ids(list(ids.values())), self.validation)
-
-    def _target_weights(self) -> dict[str, float]:
-        given = dict(self.target_weights or {})
-        unknown = set(given) - set(self._targets.indexes)
-        if unknown:
-            raise TaskError(
-                f"target_weights names {', '.join(sorted(unknown))}: the targets are "
-                f"{', '.join(self._targets.indexes)}"
-            )
-        return {name: given.get(name, 1.0) for name in self._targets.indexes}
 
     @property
     def most_frequent_(self) -> Any:

@@ -41,7 +41,8 @@ class TextClassifier(Classifier):
 
     Args:
         lstm: the layers; None: `TextClassifier.default_lstm`.
-        training: how it is trained; None: `TextClassifier.default_training`.
+        training: how it is trained; None: `TextClassifier.default_training`, whose epochs follow
+            from the number of texts.
         units: what a token is: "words", "characters", or "subwords" of a byte-pair encoding that is
             learned from the training texts (Sennrich et al. 2016).
         min_count: a word or character that is rarer in the training texts is an unknown one.
@@ -51,7 +52,8 @@ class TextClassifier(Classifier):
         vectors: a file of pretrained vectors of words in the usual text format; None: none.
         frozen: whether pretrained vectors stay as they are; words without one then have zeros.
         word_dropout: the rate at which tokens are dropped in training, wherever they stand.
-        pooling: how the tokens become one answer: "last", "mean", "max" or "attention".
+        pooling: how the tokens become one answer: "last", "mean", "max", "concat" of these
+            three, or "attention".
         input_dropout: the rate of dropout before the LSTM.
         dropout: the rate of dropout after the pooling.
         class_weight: what each class counts in the loss: "balanced", a mapping, or None for all the
@@ -67,8 +69,8 @@ class TextClassifier(Classifier):
         history_: the `fastlstm.training.History`.
     """
 
-    default_lstm: ClassVar = LSTMConfig(hidden_size=128, bidirectional=True)
-    default_training: ClassVar = TrainingConfig(epochs=10)
+    default_lstm: ClassVar = LSTMConfig(hidden_size=64, bidirectional=True)
+    default_training: ClassVar = TrainingConfig(epochs=None)
 
     def __init__(
         self,
