@@ -31,7 +31,7 @@ from model_checks import (
 
 LENGTHS = torch.tensor([5, 1, 3])
 TARGETS = {"kind": 3, "class.name": 2}
-POOLINGS = ["last", "mean", "max", "attention"]
+POOLINGS = ["last", "mean", "max", "concat", "attention"]
 
 
 def sequence_network(**arguments: Any) -> SequenceNetwork:
@@ -217,7 +217,7 @@ def test_frozen_vectors_get_no_gradient() -> None:
         ),
         (
             lambda: sequence_network(pooling="sum"),
-            "pooling must be one of last, mean, max, attention, got 'sum'",
+            "pooling must be one of last, mean, max, concat, attention, got 'sum'",
         ),
         (
             lambda: sequence_network()(torch.zeros(2, 4)),

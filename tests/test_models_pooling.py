@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastlstm.models import ModelError, make_pooling
+from fastlstm.models import ModelError, make_pooling, pooled_size
 
-KINDS = ["last", "mean", "max", "attention"]
+KINDS = ["last", "mean", "max", "concat", "attention"]
 LENGTHS = [5, 1, 3, 0]
 
 
@@ -41,6 +41,15 @@ def test_mean_and_max_are_over_the_real_steps() -> None:
     assert make_pooling("max", 2, False)(x, lengths).tolist() == [[3.0, -1.0]]
 
 
+def test_concat_is_last_mean_and_max() -> None:
+    x, lengths = poisoned()
+    parts = [make(kind)(x, lengths) for kind in ("last", "mean", "max")]
+    found = make("concat")(x, lengths)
+    assert torch.equal(found, torch.cat(parts, dim=1))
+    assert found.shape == (4, pooled_size("concat", 6))
+    assert not torch.equal(make("concat", bidirectional=False)(x, lengths), found)
+
+
 def test_attention_weighs_by_the_answer_to_its_query() -> None:
     pooling = make("attention")
     x, lengths = poisoned()
@@ -61,7 +70,7 @@ def test_a_row_of_a_ragged_batch_is_as_it_is_alone(kind: str, bidirectional: boo
     found = pooling(x, lengths)
     for row, length in enumerate(LENGTHS[:3]):
         close(found[row], pooling(x[row : row + 1, :length])[0])
-    assert found[3].tolist() == [0] * 6
+    assert found[3].tolist() == [0] * pooled_size(kind, 6)  # type: ignore[arg-type]
     longer = torch.cat((x, x.new_full((4, 3, 6), torch.nan)), dim=1)
     close(pooling(longer, lengths), found)
     close(pooling(x[:1], lengths[:1]), pooling(x[:1]))
@@ -91,7 +100,7 @@ def test_gradients_are_those_of_finite_differences(kind: str) -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    message = "pooling must be one of last, mean, max, attention, got 'sum'"
+    message = "pooling must be one of last, mean, max, concat, attention, got 'sum'"
     with pytest.raises(ModelError) as error:
         make_pooling("sum", 6, False)  # type: ignore[arg-type]
     assert str(error.value) == message

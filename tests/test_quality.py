@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from benchmarks.quality import __main__ as command
-from benchmarks.quality import classification, page
+from benchmarks.quality import page
 from benchmarks.quality.benchmark import (
     Benchmark,
     Mark,
@@ -20,12 +19,8 @@ from benchmarks.quality.benchmark import (
     seeded,
 )
 from benchmarks.quality.records import Run, by_seed, is_current, keep_run, read_runs
-from torch.utils.data import TensorDataset
 
-from fastlstm.data import ImageDataset, LabelledTexts
-from fastlstm.models import LSTMConfig
-from fastlstm.tasks import SequenceClassifier, TextClassifier
-from fastlstm.training import TrainingConfig
+from fastlstm.tasks import SequenceClassifier
 
 
 def estimator_of(part: str, seed: int) -> SequenceClassifier:
@@ -215,67 +210,3 @@ def test_the_page_in_the_repository_is_that_of_the_runs() -> None:
         for name, benchmark in command.BENCHMARKS.items()
     }
     assert command.PAGE.read_text(encoding="utf-8") == page.render(command.BENCHMARKS, runs)
-
-
-# What each benchmark trains and measures
-
-
-@pytest.mark.parametrize("name", ["mnist-rows", "mnist-pixels"])
-def test_images(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    generator = torch.Generator().manual_seed(0)
-
-    def images(count: int) -> TensorDataset:
-        pixels = torch.randint(256, (count, 3, 2), generator=generator, dtype=torch.uint8)
-        return TensorDataset(pixels, torch.arange(count) % 2)
-
-    parts = ImageDataset(images(12), images(6), images(5), num_classes=2)
-    monkeypatch.setattr(classification, "_mnist", lambda: parts)
-    seen: dict[str, Any] = {}
-
-    class Watched(SequenceClassifier):
-        default_training = TrainingConfig(epochs=1, threads=1)
-        default_lstm = LSTMConfig(hidden_size=4)
-
-        def fit(self, X: Any, y: Any, **options: Any) -> Any:
-            seen.update(X=X, validation=options["validation_data"][0])
-            return super().fit(X, y, **options)
-
-    benchmark = command.BENCHMARKS[name]
-    test = benchmark.train(Watched(), "")
-    shape = (3, 2) if name == "mnist-rows" else (6, 1)
-    assert seen["X"].shape == (12, *shape)
-    assert seen["validation"].shape == (6, *shape)
-    assert seen["X"].max() <= 1.0
-    assert test()["accuracy"] in {share / 5 for share in range(6)}
-    estimator = benchmark.estimator("", 2)
-    assert (
-        estimator.get_params()
-        == SequenceClassifier(
-            training=replace(SequenceClassifier.default_training, seed=2)
-        ).get_params()
-    )
-
-
-def test_reviews_are_in_one_fold_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"text {number}" for number in range(40)]
-    reviews = LabelledTexts(texts, ["pos", "neg"] * 20)
-    monkeypatch.setattr(classification, "_reviews", lambda: reviews)
-
-    class Never:
-        def fit(self, texts: list[str], labels: list[str]) -> None:
-            self.kept = list(texts)
-            assert sorted(np.unique(labels)) == ["neg", "pos"]
-
-        def evaluate(self, texts: list[str], labels: list[str]) -> dict[str, float]:
-            assert sorted([*self.kept, *texts]) == sorted(reviews.texts)
-            assert labels.count("neg") == labels.count("pos") == 2
-            tested.extend(texts)
-            return {"accuracy": 1.0}
-
-    tested: list[str] = []
-    benchmark = command.BENCHMARKS["movie-reviews"]
-    assert len(benchmark.parts) == 10
-    for part in benchmark.parts:
-        benchmark.train(Never(), part)()
-    assert sorted(tested) == sorted(texts)
-    assert isinstance(benchmark.estimator("fold 1", 1), TextClassifier)

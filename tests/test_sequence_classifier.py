@@ -12,11 +12,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastlstm.data import DataError, Sequences
+from fastlstm.data import DataError, Sequences, images_by_rows, load_digits
 from fastlstm.models import LSTMConfig
 from fastlstm.tasks import SequenceClassifier, TaskError
 from fastlstm.tasks.classification import LabelledExamples
 from fastlstm.training import EpochDone, RunFolderError, TrainingConfig
+from fastlstm.training.settings import MOST_EPOCHS
 
 SMALL = LSTMConfig(hidden_size=8)
 SHORT = TrainingConfig(epochs=12, batch_size=16, learning_rate=2e-2)
@@ -107,6 +108,24 @@ def test_the_best_epoch_by_validation_data() -> None:
     assert estimator.score(X, y) == best == estimator.history_.best_value
     unvalidated = SequenceClassifier(SMALL, SHORT, validation=0.0).fit(*sums())
     assert unvalidated.history_.best_epoch == SHORT.epochs
+
+
+def test_by_default_few_examples_are_seen_often() -> None:
+    X, y = sums(24)
+    estimator = SequenceClassifier(SMALL).fit(X, y)
+    assert len(estimator.history_.records) == MOST_EPOCHS
+
+
+@pytest.mark.heavy
+def test_the_defaults_serve_scanned_digits() -> None:
+    digits = load_digits()
+    X, y = (values.numpy() for values in digits.train.tensors)
+    held_out, names = (values.numpy() for values in digits.validation.tensors)
+    estimator = SequenceClassifier().fit(
+        images_by_rows(X), y, validation_data=(images_by_rows(held_out), names)
+    )
+    test, truth = (values.numpy() for values in digits.test.tensors)
+    assert estimator.score(images_by_rows(test), truth) >= 0.97
 
 
 def test_several_targets() -> None:

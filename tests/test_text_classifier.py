@@ -10,7 +10,7 @@ import torch
 from fastlstm.data import DataError
 from fastlstm.models import LSTMConfig, TextNetwork
 from fastlstm.tasks import TaskError, TextClassifier
-from fastlstm.training import RunFolderError, TrainingConfig
+from fastlstm.training import RunFolderError, TrainingConfig, TrainingError
 
 SMALL: dict[str, Any] = {
     "lstm": LSTMConfig(hidden_size=8, bidirectional=True),
@@ -124,6 +124,14 @@ def test_the_disk(fitted: TextClassifier, tmp_path: Path) -> None:
     (tmp_path / "run" / "vocabulary.json").unlink()
     with pytest.raises((RunFolderError, DataError), match=r"vocabulary\.json"):
         TextClassifier.load(tmp_path / "run")
+
+
+def test_a_training_that_fails_at_once_leaves_nothing(tmp_path: Path) -> None:
+    training = TrainingConfig(epochs=1, learning_rate=1e30, max_gradient_norm=None)
+    estimator = TextClassifier(**{**SMALL, "training": training})
+    with pytest.raises(TrainingError, match="became"):
+        estimator.fit(*reviews(), output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,13 @@ def test_weight_decay_spares_biases() -> None:
     assert 0.0 in found.values() and 0.3 in found.values()
 
 
+def test_the_optimizer_takes_one_pass_on_a_cpu() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(3, 2)), torch.nn.Parameter(torch.zeros(3))]
+    assert make_optimizer(parameters, make_config()).defaults["fused"]
+    elsewhere = [torch.nn.Parameter(torch.zeros(3, 2, device="meta")), parameters[1]]
+    assert not make_optimizer(elsewhere, make_config()).defaults["fused"]
+
+
 def test_trees() -> None:
     @dataclass(frozen=True)
     class Pair:
@@ -174,12 +181,18 @@ def test_a_folder_is_removed_where_nothing_was_trained(tmp_path: Path) -> None:
         folder.save_weights({"w": torch.ones(2)})
         raise ZeroDivisionError
     assert folder.read_weights()["w"].tolist() == [1.0, 1.0]
-    # An open one was there before.
+    # What is opened was there before.
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "config.json").write_text("{}")
-    with pytest.raises(ZeroDivisionError), RunFolder.open(tmp_path / "c"):
+    with pytest.raises(ZeroDivisionError), RunFolder.open(tmp_path / "d"):
         raise ZeroDivisionError
-    assert (tmp_path / "c" / "config.json").exists()
+    assert (tmp_path / "d" / "config.json").exists()
+    # So was an empty folder, but not what was written into it.
+    (tmp_path / "e").mkdir()
+    with pytest.raises(ZeroDivisionError), RunFolder.create(tmp_path / "e", {}) as folder:
+        (folder.path / "vocabulary.json").write_text("{}")
+        raise ZeroDivisionError
+    assert list((tmp_path / "e").iterdir()) == []
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import torch
 from benchmarks.quality import page
 from benchmarks.quality.benchmark import Benchmark
 from benchmarks.quality.classification import CLASSIFICATION
+from benchmarks.quality.forecasting import FORECASTING
 from benchmarks.quality.records import RESULTS, Run, is_current, keep_run, measure, read_runs
+from benchmarks.quality.tagging import TAGGING
 from fastlstm.atomic import write_atomically
 
-BENCHMARKS: dict[str, Benchmark] = {**CLASSIFICATION}
+BENCHMARKS: dict[str, Benchmark] = {**CLASSIFICATION, **TAGGING, **FORECASTING}
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 BUSY_LOAD = 0.5
 """Of the last minute, from which on something else is running."""

@@ -33,10 +33,12 @@ from fastlstm.models.lstm_config import LSTMConfig
 from fastlstm.models.outputs import Forecast, LossSum, Output, PointOutput, QuantileOutput
 from fastlstm.models.pooling import (
     AttentionPooling,
+    ConcatPooling,
     LastPooling,
     MaxPooling,
     MeanPooling,
     make_pooling,
+    pooled_size,
 )
 from fastlstm.models.standardise import Standardise
 from fastlstm.models.tagger import Tagger, TaggerConfig
@@ -46,6 +48,7 @@ __all__ = [
     "AttentionPooling",
     "CharacterConfig",
     "CharacterEncoder",
+    "ConcatPooling",
     "Embedding",
     "EmbeddingConfig",
     "Forecast",
@@ -79,4 +82,5 @@ __all__ = [
     "WordConfig",
     "WordEncoder",
     "make_pooling",
+    "pooled_size",
 ]

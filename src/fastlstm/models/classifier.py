@@ -10,7 +10,7 @@ from fastlstm.models.errors import ModelError, check_rate, check_targets
 from fastlstm.models.heads import Heads
 from fastlstm.models.lstm_config import LSTMConfig
 from fastlstm.models.padding import live_steps
-from fastlstm.models.pooling import PoolingKind, make_pooling
+from fastlstm.models.pooling import PoolingKind, make_pooling, pooled_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SequenceNetworkConfig:
         vectors: what a step is.
         targets: each target's name and number of classes.
         lstm: the layers.
-        pooling: how the steps become one vector: "last", "mean", "max" or "attention".
+        pooling: how the steps become one vector: "last", "mean", "max", "concat" or "attention".
         input_dropout: the rate of dropout before the LSTM.
         dropout: the rate of dropout before the heads.
 
@@ -50,7 +50,7 @@ class TextNetworkConfig:
         embedding: the table of vectors of words, characters or pieces of words.
         targets: each target's name and number of classes.
         lstm: the layers.
-        pooling: how the steps become one vector: "last", "mean", "max" or "attention".
+        pooling: how the steps become one vector: "last", "mean", "max", "concat" or "attention".
         input_dropout: the rate of dropout before the LSTM.
         dropout: the rate of dropout before the heads.
 
@@ -86,7 +86,7 @@ class PooledLSTM(nn.Module):
         self.lstm = config.lstm.build(input_size)
         self.pooling = make_pooling(config.pooling, width, config.lstm.bidirectional)
         self.dropout = nn.Dropout(config.dropout)
-        self.heads = Heads(width, config.targets)
+        self.heads = Heads(pooled_size(config.pooling, width), config.targets)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """Logits (B, K) of each target from (B, T, I)."""

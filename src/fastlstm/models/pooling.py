@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from fastlstm.models.errors import check_choice
 from fastlstm.models.padding import fill_padding, live_steps
 
-PoolingKind = Literal["last", "mean", "max", "attention"]
+PoolingKind = Literal["last", "mean", "max", "concat", "attention"]
 
 
 def make_pooling(kind: PoolingKind, size: int, bidirectional: bool) -> nn.Module:
-    """The pooling of that name, from (B, T, D) and lengths to (B, D).
+    """The pooling of that name, from (B, T, D) and lengths to (B, ``pooled_size(kind, D)``).
 
     Padding reaches no result and no gradient, and a sequence without steps is pooled to zeros.
 
     Args:
-        kind: "last", "mean", "max" or "attention".
+        kind: "last", "mean", "max", "concat" (these three side by side) or "attention".
         size: ``D``, the width of what is pooled.
         bidirectional: whether its second half was read from the last step to the first.
 
@@ -29,7 +29,14 @@ def make_pooling(kind: PoolingKind, size: int, bidirectional: bool) -> nn.Module
         return LastPooling(bidirectional)
     if kind == "attention":
         return AttentionPooling(size)
+    if kind == "concat":
+        return ConcatPooling(bidirectional)
     return MeanPooling() if kind == "mean" else MaxPooling()
+
+
+def pooled_size(kind: PoolingKind, size: int) -> int:
+    """The width of what `make_pooling` makes of steps of the width ``size``."""
+    return 3 * size if kind == "concat" else size
 
 
 class LastPooling(nn.Module):
@@ -80,6 +87,25 @@ class MaxPooling(nn.Module):
             return x.amax(1)
         greatest = fill_padding(x, live, -torch.inf).amax(1)
         return torch.where(live.any(1, keepdim=True), greatest, 0.0)
+
+
+class ConcatPooling(nn.Module):
+    """The last output, the mean and the greatest values side by side (Howard & Ruder 2018).
+
+    What the end of a sequence tells is told by the first alone; the other two hear every step
+    without the way through all that follow, and so learn from long sequences far faster.
+
+    Args:
+        bidirectional: whether there are two directions, half of the width each.
+    """
+
+    def __init__(self, bidirectional: bool) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([LastPooling(bidirectional), MeanPooling(), MaxPooling()])
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, 3 D) from (B, T, D) and lengths (B)."""
+        return torch.cat([part(x, lengths) for part in self.parts], dim=-1)
 
 
 class AttentionPooling(nn.Module):

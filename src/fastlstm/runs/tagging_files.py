@@ -168,5 +168,6 @@ def _steps(
         if missing is not None:
             raise DataError(f"{path}, column {columns.tokens!r}: row {missing} has no word")
         return [rows.tolist() for rows in np.split(np.array(words, object)[order], bounds)]
-    values = feature_values(table, feature_names(table, columns, path), path)
+    names = feature_names(table, columns, path)
+    values = feature_values({name: table.column(name) for name in names}, len(table), path)
     return np.split(values[order], bounds)

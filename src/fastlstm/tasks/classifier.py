@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from fastlstm.data import split_stratified
+from fastlstm.data import combined_ids, split_stratified
 from fastlstm.tasks.classification import (
     ClassificationObjective,
     Inputs,
@@ -142,8 +142,7 @@ class Classifier(ClassifierMixin, Estimator):
                 "1 sample: a share of it cannot be held out for validation; expected more, or "
                 "validation=0"
             )
-        together = list(zip(*(values.tolist() for values in ids.values()), strict=True))
-        return split_stratified(together, self.validation)
+        return split_stratified(combined_ids(list(ids.values())), self.validation)
 
     @property
     def most_frequent_(self) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastlstm.data import DataError, SeriesSet, TimeRange, usual_calendar
+from fastlstm.data.frequency import DAY
 
 SHORT_SEASONS = 14
 """So many seasons are read where a season is a day or a week."""
@@ -79,13 +80,15 @@ def choose(
     Raises:
         DataError: no series has a step to forecast from.
     """
-    longest, shortest = int(train.lengths.max()), int(train.lengths.min())
+    longest = int(train.lengths.max())
     if longest <= horizon:
         raise DataError(
             f"the longest series has {longest} steps to train on: expected more than the horizon "
             f"of {horizon}, after what is held out for validation"
         )
     window = _window(longest, horizon, season, series) if input_chunk is None else input_chunk
+    # A series without a single window decides nothing.
+    shortest = int(train.lengths[train.lengths > horizon].min())
     minimum = window if shortest >= window + horizon else max(1, min(window, shortest - horizon))
     targets = len(series.columns.targets)
     count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
@@ -100,8 +103,11 @@ def choose(
 
 def _window(longest: int, horizon: int, season: int, series: SeriesSet) -> int:
     """Some seasons and horizons, but no more than half of what there is."""
-    short = series.frequency.unit in ("microseconds", "business days") and season != 52
-    wanted = (SHORT_SEASONS if short else SEASONS) * season if season > 1 else HORIZONS * horizon
+    frequency = series.frequency
+    is_short = frequency.unit == "business days" or (
+        frequency.unit == "microseconds" and season * frequency.step < 30 * DAY
+    )
+    wanted = (SHORT_SEASONS if is_short else SEASONS) * season if season > 1 else HORIZONS * horizon
     wanted = min(MOST_STEPS, wanted)
     window = max(1, min(wanted, (longest - horizon) // 2))
     return window - window % season if window >= season else window

@@ -27,10 +27,15 @@ class SequenceClassifier(Classifier):
     step, or a list of arrays `(T_i, F)` or `(T_i,)` of unequal lengths. Features are standardised
     by the training examples.
 
+    The defaults were chosen on validation parts of scanned and handwritten digits, read by rows and
+    by pixels: of long sequences the greatest outputs are learned from far faster than the last.
+
     Args:
         lstm: the layers; None: `SequenceClassifier.default_lstm`.
-        training: how it is trained; None: `SequenceClassifier.default_training`.
-        pooling: how the steps become one answer: "last", "mean", "max" or "attention".
+        training: how it is trained; None: `SequenceClassifier.default_training`, whose epochs
+            follow from the number of examples.
+        pooling: how the steps become one answer: "last", "mean", "max", "concat" of these
+            three, or "attention".
         projection: the width that features are mapped to before the LSTM; None: as they are.
         input_dropout: the rate of dropout before the LSTM.
         dropout: the rate of dropout after the pooling.
@@ -49,17 +54,17 @@ class SequenceClassifier(Classifier):
     """
 
     default_lstm: ClassVar = LSTMConfig(hidden_size=128)
-    default_training: ClassVar = TrainingConfig(epochs=20)
+    default_training: ClassVar = TrainingConfig(epochs=None, learning_rate=4e-3)
 
     def __init__(
         self,
         lstm: LSTMConfig | None = None,
         training: TrainingConfig | None = None,
         *,
-        pooling: str = "last",
+        pooling: str = "concat",
         projection: int | None = None,
         input_dropout: float = 0.0,
-        dropout: float = 0.0,
+        dropout: float = 0.2,
         class_weight: ClassWeight = None,
         target_weights: Mapping[str, float] | None = None,
         validation: float = 0.1,
@@ -118,7 +123,9 @@ class SequenceClassifier(Classifier):
 
     def _prepare_network(self, network: nn.Module, examples: LabelledExamples) -> None:
         assert isinstance(network, SequenceNetwork)
-        mean, std = _statistics(examples)
+        sequences = examples.inputs
+        assert isinstance(sequences, Sequences)
+        mean, std = sequences.moments(examples.indices)
         network.encoder.standardise.set_statistics(torch.from_numpy(mean), torch.from_numpy(std))
 
     def _state(self) -> dict[str, Any]:
@@ -150,14 +157,3 @@ def _checked(X: Any, estimator: SequenceClassifier) -> Any:
 def _has_columns(values: Any) -> bool:
     """Whether the sequences are the rows of a table, one value a step."""
     return isinstance(values, np.ndarray) and values.ndim == 2
-
-
-def _statistics(examples: LabelledExamples) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and spread of each feature over all steps of the examples: float32 (F) each."""
-    sequences = examples.inputs
-    assert isinstance(sequences, Sequences)
-    chosen = [sequences[index] for index in examples.indices.tolist()]
-    count = sum(len(values) for values in chosen)
-    mean = sum(values.sum(axis=0, dtype=np.float64) for values in chosen) / count
-    square = sum(((values - mean) ** 2).sum(axis=0, dtype=np.float64) for values in chosen) / count
-    return np.asarray(mean, np.float32), np.asarray(np.sqrt(square), np.float32)

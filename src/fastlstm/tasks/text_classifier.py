@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from fastlstm.config import from_mapping
 from fastlstm.data import (
     DataError,
     SubwordEncoder,
+    TextColumn,
     TextEncoder,
     VocabularyEncoder,
     WordVectors,
@@ -39,7 +41,8 @@ class TextClassifier(Classifier):
 
     Args:
         lstm: the layers; None: `TextClassifier.default_lstm`.
-        training: how it is trained; None: `TextClassifier.default_training`.
+        training: how it is trained; None: `TextClassifier.default_training`, whose epochs follow
+            from the number of texts.
         units: what a token is: "words", "characters", or "subwords" of a byte-pair encoding that is
             learned from the training texts (Sennrich et al. 2016).
         min_count: a word or character that is rarer in the training texts is an unknown one.
@@ -49,7 +52,8 @@ class TextClassifier(Classifier):
         vectors: a file of pretrained vectors of words in the usual text format; None: none.
         frozen: whether pretrained vectors stay as they are; words without one then have zeros.
         word_dropout: the rate at which tokens are dropped in training, wherever they stand.
-        pooling: how the tokens become one answer: "last", "mean", "max" or "attention".
+        pooling: how the tokens become one answer: "last", "mean", "max", "concat" of these
+            three, or "attention".
         input_dropout: the rate of dropout before the LSTM.
         dropout: the rate of dropout after the pooling.
         class_weight: what each class counts in the loss: "balanced", a mapping, or None for all the
@@ -65,8 +69,8 @@ class TextClassifier(Classifier):
         history_: the `fastlstm.training.History`.
     """
 
-    default_lstm: ClassVar = LSTMConfig(hidden_size=128, bidirectional=True)
-    default_training: ClassVar = TrainingConfig(epochs=10)
+    default_lstm: ClassVar = LSTMConfig(hidden_size=64, bidirectional=True)
+    default_training: ClassVar = TrainingConfig(epochs=None)
 
     def __init__(
         self,
@@ -105,14 +109,17 @@ class TextClassifier(Classifier):
         self.target_weights = target_weights
         self.validation = validation
 
-    def _read_first(self, X: Any) -> list[str]:
+    def _read_first(self, X: Any) -> Sequence[str]:
         return _texts(X)
 
-    def _read(self, X: Any) -> list[str]:
+    def _read(self, X: Any) -> Sequence[str]:
         return _texts(X)
 
-    def _learn(self, examples: list[str], indices: np.ndarray) -> None:
-        texts = [examples[index] for index in indices.tolist()]
+    def _learn(self, examples: Sequence[str], indices: np.ndarray) -> None:
+        if isinstance(examples, TextColumn):
+            texts: Any = examples.select(indices)
+        else:
+            texts = [examples[index] for index in indices.tolist()]
         units: Any = self.units  # the encoder refuses what it does not know
         if units == "subwords":
             self.encoder_: TextEncoder = SubwordEncoder.train(
@@ -122,7 +129,7 @@ class TextClassifier(Classifier):
             self.encoder_ = VocabularyEncoder.train(texts, units, self.min_count, self.lowercase)
         self._pretrained = self._read_vectors()
 
-    def _encode(self, examples: list[str]) -> Inputs:
+    def _encode(self, examples: Sequence[str]) -> Inputs:
         return EncodedTexts(examples, self.encoder_)
 
     def _read_vectors(self) -> WordVectors | None:
@@ -178,22 +185,32 @@ class EncodedTexts:
     """
 
     def __init__(self, texts: Sequence[str], encoder: TextEncoder) -> None:
-        self.ids = [encoder.encode(text) for text in texts]
+        # All in one piece: a list of numbers for each text would take ten times the memory.
+        flat = array("i")
+        ends = np.zeros(len(texts) + 1, dtype=np.int64)
+        for place, text in enumerate(texts, 1):
+            flat.extend(encoder.encode(text))
+            ends[place] = len(flat)
+        self._ids = np.frombuffer(flat, dtype=np.intc)
+        self._ends = ends
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ends) - 1
 
     @property
     def lengths(self) -> list[int]:
         """The number of tokens of each."""
-        return [len(ids) for ids in self.ids]
+        return np.diff(self._ends).tolist()
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Some of the texts as ids (B, T), and their lengths (B)."""
-        return pad_ids([self.ids[index] for index in indices])
+        starts, ends = self._ends[:-1], self._ends[1:]
+        return pad_ids([self._ids[starts[i] : ends[i]] for i in indices])  # type: ignore[misc]
 
 
-def _texts(X: Any) -> list[str]:
+def _texts(X: Any) -> Sequence[str]:
+    if isinstance(X, TextColumn):
+        return X
     texts = list(X) if not isinstance(X, str) else None
     if texts is None:
         raise DataError("one text: expected a list of texts")

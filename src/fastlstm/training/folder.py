@@ -63,12 +63,15 @@ class RunFolder:
     """A run on the disk; make one with `create` or `open`.
 
     As a context manager, an error in its block before anything was trained removes what `create`
-    made.
+    made, and all that was written beside it since.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], made: bool) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], created: bool = False, made: bool = False
+    ) -> None:
         self.path = path
         self.config = config
+        self._created = created  # the run; and also the folder, where it is `made`
         self._made = made
         self._trained = (path / WEIGHTS).exists() or (path / CHECKPOINT).exists()
 
@@ -85,14 +88,14 @@ class RunFolder:
         """
         path = Path(path)
         if not is_first_process():
-            return cls(path, config, made=False)
+            return cls(path, config)
         check_output(path)
         made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
-        folder = cls(path, config, made)
+        folder = cls(path, config, created=True, made=made)
         try:
             folder._write(CONFIG, (json.dumps(config, indent=2) + "\n").encode())
         except BaseException:
@@ -119,7 +122,7 @@ class RunFolder:
             raise RunFolderError(f"{name} is not valid JSON: {error}") from error
         if not isinstance(config, dict):
             raise RunFolderError(f"{name} holds no JSON object: expected {{...}}")
-        return cls(path, config, made=False)
+        return cls(path, config)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -130,7 +133,7 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error_type is not None and not self._trained and is_first_process():
+        if error_type is not None and self._created and not self._trained:
             self._discard()
 
     def save_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -210,7 +213,7 @@ class RunFolder:
     def _discard(self) -> None:
         # What ended the run is the error to report, not what this clean-up meets on top of it.
         with suppress(OSError):
-            for name in (CONFIG, METRICS):
-                (self.path / name).unlink(missing_ok=True)
+            for file in self.path.iterdir():  # there was nothing in it before
+                file.unlink()
             if self._made:
                 self.path.rmdir()

@@ -188,6 +188,9 @@ def make_optimizer(
         [{"params": group, "weight_decay": decay} for group, decay in groups if group],
         lr=config.learning_rate,
         betas=config.betas,
+        # One pass over the memory of a large table of vectors in place of ten. Where there is an
+        # accelerator, torch knows better.
+        fused=all(parameter.is_cpu for parameter in parameters) or None,
     )
 
 
