@@ -12,10 +12,11 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from fastlstm.data import SeriesColumns
+from fastlstm.data import SeriesColumns, TimeRange, read_series
 from fastlstm.models import ForecastNetwork, LSTMConfig
 from fastlstm.tasks import Forecaster
 from fastlstm.tasks.forecasting import seasonal_mean
+from fastlstm.tasks.forecasting_recipe import choose
 from fastlstm.training import EpochDone, Interrupted, RunFolderError, TrainingConfig
 from forecasting_cases import SHORT, SMALL, as_pandas, last_steps, small, waves, without_last
 from series_frames import LIBRARIES
@@ -347,3 +348,13 @@ def test_what_is_read_is_chosen_from_the_series() -> None:
     assert recipe(short, 24).minimum_input == 200 - 24 - 24  # held out, and the horizon
     tiny = pd.concat([short, hours[:30].assign(unique_id=2)])
     assert recipe(tiny, 24).minimum_input == 200 - 24 - 24
+
+
+def test_an_epoch_has_fewer_windows_where_each_has_much_to_forecast() -> None:
+    stamps = {"unique_id": 0, "ds": range(8_000)}
+    for targets, horizon, windows in ((1, 20, 4_096), (20, 20, 3_276), (5, 800, 2_000)):
+        names = tuple(f"y{number}" for number in range(targets))
+        frame = pd.DataFrame(stamps | dict.fromkeys(names, 1.0))
+        series = read_series(frame, SeriesColumns(targets=names))
+        found = choose(series, TimeRange.whole(series), horizon, season=1, input_chunk=50)
+        assert found.windows == windows

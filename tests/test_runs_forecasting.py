@@ -1,6 +1,7 @@
 """Runs of forecasts from data to report: what is read, what is written, what is refused."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fastlstm.runs.forecasting import ForecastData, Forecasting
 from fastlstm.tasks import Forecaster
 from forecasting_cases import last_steps, waves, without_last
 
+needs_data = pytest.mark.skipif("FASTLSTM_DATA" not in os.environ, reason="needs FASTLSTM_DATA")
 QUICK = (
     "lstm.hidden_size=6",
     "training.epochs=1",
@@ -185,6 +187,7 @@ def test_a_point_forecast_has_no_intervals(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "ahead.csv").columns.tolist() == ["unique_id", "ds", "LSTM"]
 
 
+@needs_data
 @pytest.mark.parametrize(
     ("name", "train_steps", "validation", "test"),
     [
@@ -203,6 +206,7 @@ def test_named_sets(name: str, train_steps: int, validation: int | None, test: i
     assert parts.test.standardised == name.lower().startswith("ett")
 
 
+@needs_data
 def test_one_target_of_a_named_set() -> None:
     parts = Forecasting().read(ForecastData("ETTh1", target=("OT",)))
     assert parts.test.series.columns.targets == ("OT",)

@@ -110,10 +110,12 @@ def test_frames_in_batches() -> None:
     assert images.batch([Piece(0, 0, 1)]).inputs.dtype == torch.uint8
 
 
-def make_objective(**parameters: Any) -> tuple[TaggingObjective, TaggedBatch]:
+def make_objective(
+    crf: tuple[str, ...] = (), **parameters: Any
+) -> tuple[TaggingObjective, TaggedBatch]:
     torch.manual_seed(0)
     config = TaggerConfig(
-        {"one": 3, "two": 2}, vectors=VectorConfig(2), lstm=LSTMConfig(hidden_size=5)
+        {"one": 3, "two": 2}, vectors=VectorConfig(2), lstm=LSTMConfig(hidden_size=5), crf=crf
     )
     given = {"class_weights": {}, "target_weights": {"one": 1.0, "two": 0.5}, **parameters}
     objective = TaggingObjective(Tagger(config), {"one": [*"abc"], "two": [*"xy"]}, **given)
@@ -154,10 +156,24 @@ def test_stretches_carry_the_state() -> None:
 
 def test_figures_count_what_was_said() -> None:
     objective, batch = make_objective()
-    said = objective.network.decode(objective.network(batch.inputs, batch.lengths), batch.lengths)
+    with torch.no_grad():
+        scores = objective.network(batch.inputs, batch.lengths)
+        figures = objective.figures(objective.evaluate([batch]))
+    said = objective.network.decode(scores, batch.lengths)
     right = [(said[name] == ids)[ids >= 0].sum() for name, ids in batch.ids.items()]
-    figures = objective.figures(objective.evaluate([batch]))
     assert figures["one_accuracy"] == int(right[0]) / 6  # what training never saw is a mistake
     assert figures["two_accuracy"] == int(right[1]) / 6
     assert figures["accuracy"] == pytest.approx(int(right[0] + right[1]) / 12)
     assert figures.keys() == {"accuracy", "loss", "one_accuracy", "two_accuracy"}
+
+
+def test_a_chain_with_a_label_of_no_class_has_no_likelihood() -> None:
+    objective, batch = make_objective(crf=("one",))
+    network = objective.network
+    with torch.no_grad():
+        sums = objective.evaluate([batch])
+        scores = network(batch.inputs, batch.lengths)
+        second = {"one": batch.ids["one"].clamp(min=0)}
+        expected = -network.log_likelihood(scores, second, batch.lengths)["one"][1]
+    assert sums["one loss"].total == pytest.approx(float(expected))
+    assert sums["one loss"].count == 6

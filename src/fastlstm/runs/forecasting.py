@@ -164,6 +164,9 @@ def _hold_out(series: SeriesSet, data: ForecastData) -> tuple[SeriesPart, Series
 def _read_set(data: ForecastData) -> Parts:
     if data.test is not None:
         raise DataError(f"{data.source} has a test part of its own: expected no file for it")
+    for role in ("past", "future", "static", "id"):
+        if getattr(data, role):
+            raise DataError(f"{data.source} is read as it is known: expected no {role}")
     if data.source == "airline":
         return _monthly(data, load_airline(), 24)
     if data.source == "sunspots":
@@ -171,7 +174,7 @@ def _read_set(data: ForecastData) -> Parts:
     name = "ETTh1" if data.source == "ett" else data.source
     table = load_ett(name)
     targets = data.target or tuple(table.column_names[2:])
-    series = read_series(table, _own(data, SeriesColumns(targets=targets)))
+    series = read_series(table, SeriesColumns(targets=targets))
     # 12, 4 and 4 months of 30 days (Zhou et al. 2021); what follows is not used.
     month = 30 * series.frequency.season_length
     series = series.without_last(int(series.lengths[0]) - 20 * month)
@@ -186,7 +189,7 @@ def _read_set(data: ForecastData) -> Parts:
 
 
 def _monthly(data: ForecastData, table: pa.Table, steps: int) -> Parts:
-    series = read_series(table, _own(data, SeriesColumns()))
+    series = read_series(table, SeriesColumns())
     return Parts(
         data.source,
         "steps",
@@ -195,11 +198,3 @@ def _monthly(data: ForecastData, table: pa.Table, steps: int) -> Parts:
         SeriesPart.of(series, data, steps),
         f"the last {steps} months held out for the test",
     )
-
-
-def _own(data: ForecastData, columns: SeriesColumns) -> SeriesColumns:
-    """The columns of a named set; roles that the user gives to others are not read."""
-    for name in ("past", "future", "static", "id"):
-        if getattr(data, name):
-            raise DataError(f"{data.source} is read as it is known: expected no {name}")
-    return columns

@@ -34,8 +34,8 @@ PERIODS = {"hour": 1, "weekday": 7, "day": 30.44, "month": 365.25}
 MOST_WINDOWS, LEAST_WINDOWS = 4_096, 1_024
 """Windows of an epoch, whatever there is: of more some are drawn, of fewer all are repeated."""
 
-MOST_ROWS = 65_536
-"""Windows of an epoch with many targets, each of them counted."""
+MOST_ROWS, MOST_VALUES = 65_536, 8_000_000
+"""Windows of an epoch with many targets, each of them counted; and values that are forecast."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,14 @@ def choose(
     shortest = int(train.lengths[train.lengths > horizon].min())
     minimum = window if shortest >= window + horizon else max(1, min(window, shortest - horizon))
     targets = len(series.columns.targets)
+    most = min(MOST_ROWS // targets, MOST_VALUES // (targets * horizon))
     count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
     return Recipe(
         input_chunk=window,
         minimum_input=minimum,
         segment=_segment(window) if segment is None else segment,
         calendar=_calendar(series, train) if calendar is None else tuple(calendar),
-        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, MOST_ROWS // targets)),
+        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, most)),
     )
 
 
