@@ -59,9 +59,11 @@ class Hardware:
 
     def _make_accelerator(self, trackers_folder: Path | None) -> Accelerator:
         wanted = self._config.device
+        # Where there is nothing but a CPU it must be told so, or several processes do not meet.
+        only_cpu = not torch.accelerator.is_available()
         try:
             accelerator = Accelerator(
-                cpu=wanted == "cpu",
+                cpu=wanted == "cpu" or (wanted == "auto" and only_cpu),
                 mixed_precision=_ACCELERATE_PRECISION[self._config.precision],
                 # Accumulation is ours; a launcher's setting would divide the loss once more.
                 gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
