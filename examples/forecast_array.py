@@ -36,9 +36,7 @@ for joint in (False, True):
 
 found = forecaster.predict(level=[80])
 inside = (found["LSTM-lo-80"] <= future) & (future <= found["LSTM-hi-80"])
-print(f"\n12 steps ahead, an array {found['LSTM'].shape}: {inside.mean():.0%} lie in the intervals")
+print(f"\n12 steps ahead, {inside.mean():.0%} of {found['LSTM'].shape} inside; the angle:")
 for step in (0, 5, 11):
     low, high = found["LSTM-lo-80"][step, 0], found["LSTM-hi-80"][step, 0]
-    print(
-        f"   step {step + 1:>2}: angle from {low:6.2f} to {high:6.2f}, was {future[step, 0]:6.2f}"
-    )
+    print(f"   step {step + 1:>2}: from {low:6.2f} to {high:6.2f}, was {future[step, 0]:6.2f}")

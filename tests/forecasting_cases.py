@@ -11,7 +11,7 @@ from fastlstm.tasks import Forecaster
 from fastlstm.training import TrainingConfig
 
 SMALL = LSTMConfig(hidden_size=6)
-SHORT = TrainingConfig(epochs=2, learning_rate=1e-2, device="cpu")
+SHORT = TrainingConfig(epochs=2, batch_size=128, learning_rate=1e-2, device="cpu")
 
 
 def waves(series: int = 3, days: int = 60, seed: int = 0) -> pd.DataFrame:

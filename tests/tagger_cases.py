@@ -10,7 +10,7 @@ from fastlstm.training import TrainingConfig
 BOTH = LSTMConfig(hidden_size=8, bidirectional=True)
 SMALL: dict[str, Any] = {
     "lstm": BOTH,
-    "training": TrainingConfig(epochs=12, batch_size=16, learning_rate=2e-2),
+    "training": TrainingConfig(epochs=7, batch_size=8, learning_rate=3e-2),
     "embedding_size": 8,
     "character_size": 8,
     "word_dropout": 0.0,
@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
 NOUNS, VERBS = ("cat", "dog", "bird", "fish"), ("sees", "likes", "finds")
 
 
-def sentences(count: int = 96, seed: int = 0) -> tuple[list[list[str]], list[list[str]]]:
+def sentences(count: int = 64, seed: int = 0) -> tuple[list[list[str]], list[list[str]]]:
     """Sentences whose "that" is a determiner before a noun, and a pronoun elsewhere."""
     generator = np.random.default_rng(seed)
     words, tags = [], []
@@ -51,13 +51,13 @@ def recordings(
     return frames, labels
 
 
-def places(count: int = 120, seed: int = 0) -> tuple[list[list[str]], list[list[str]]]:
-    """Names of one to three words, each of which also stands outside of names."""
+def places(count: int = 64, seed: int = 0) -> tuple[list[list[str]], list[list[str]]]:
+    """Names of one to three words after "saw"; the same words after "in" are none."""
     generator = np.random.default_rng(seed)
     words, tags = [], []
     for _ in range(count):
-        size = int(generator.integers(1, 4))
-        name = [str(generator.choice(["New", "Old", "Far"])) for _ in range(size)]
-        words.append(["they", "saw", *name, "in", "May"])
-        tags.append(["O", "O", "B-LOC", *["I-LOC"] * (size - 1), "O", "O"])
+        size, others = generator.integers(1, 4, 2).tolist()
+        names = [str(generator.choice(["New", "Old", "Far"])) for _ in range(size + others)]
+        words.append(["they", "saw", *names[:size], "in", *names[size:]])
+        tags.append(["O", "O", "B-LOC", *["I-LOC"] * (size - 1), *["O"] * (1 + others)])
     return words, tags

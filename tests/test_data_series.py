@@ -12,6 +12,7 @@ from fastlstm.data import (
     read_future,
     read_series,
     series_from_array,
+    stamped_frame,
 )
 from series_frames import LIBRARIES, fails, long_frame
 
@@ -220,3 +221,43 @@ def test_arrays(shape, count, steps, names):
     for channel, name in enumerate(names):
         assert series.values[name].tolist() == full[:, :, channel].ravel().tolist()
     assert series.future_stamps(2).tolist() == [[steps, steps + 1]] * count
+
+
+def test_parts_of_series():
+    series = read_series(long_frame(), ALL)
+    assert series.last(2).offsets.tolist() == [0, 2, 4]
+    assert series.last(2).values["y"].tolist() == [3, 4, 10, 11]
+    assert series.last(2).stamps(0).tolist() == series.stamps(0)[1:].tolist()
+    assert series.last(9).values["y"].tolist() == series.values["y"].tolist()
+    first = series.without_last(1)
+    assert first.values["y"].tolist() == [2, 3, 10]
+    assert first.stamps(0).tolist() == series.stamps(0)[:2].tolist()
+    with fails("series 'a' has 2 steps: expected more than the 2 that are cut off"):
+        series.without_last(2)
+    chosen = series.select(np.array([1]))
+    assert (chosen.names, chosen.values["y"].tolist()) == (["a"], [10, 11])
+    assert chosen.stamps(0).tolist() == series.stamps(1).tolist()
+    assert chosen.static.numbers.tolist() == [[6]]
+    assert chosen.static.categories.tolist() == series.static.categories[1:].tolist()
+
+
+def test_months_are_cut_where_the_day_is_known():
+    stamps = [pd.Timestamp("2000-01-30") + pd.DateOffset(months=month) for month in range(16)]
+    series = read_series(pd.DataFrame({"unique_id": 0, "ds": stamps, "y": range(16)}))
+    last = series.last(3)  # from a February
+    assert last.stamps(0).tolist() == series.stamps(0)[-4:].tolist()
+    assert last.future_stamps(2).tolist() == series.future_stamps(2).tolist()
+
+
+def test_gaps_of_arrays_are_filled():
+    found = series_from_array([[1, np.nan, 3], [np.nan, 5, 6]], fill="linear")
+    assert found.values["y"].tolist() == [1, 2, 3, 5, 5, 6]
+
+
+def test_stamped_frames(library):
+    series = read_series(library(long_frame()))
+    times = {"ds": series.future_stamps(2), "cutoff": series.future_stamps(2)}
+    frame = stamped_frame(series, times, {"z": np.arange(4.0).reshape(2, 2)})
+    assert type(frame) is type(library(long_frame()))
+    columns = frame.column_names if hasattr(frame, "column_names") else list(frame.columns)
+    assert columns == ["unique_id", "ds", "cutoff", "z"]

@@ -99,7 +99,26 @@ def check_from_scratch(printed: str) -> None:
     assert max(map(len, lines)) <= 80, "wider than a terminal"
 
 
-CHECKS = {"from_scratch.py": check_from_scratch}
+def check_tag_words(printed: str) -> None:
+    """What the tagger gets right by the place of a word, its baseline does not."""
+    tagger, baseline = (
+        float(found) for found in re.findall(r": ([\d.]+)%$", printed, re.MULTILINE)
+    )
+    assert tagger > 97 > 95 > baseline
+    assert [line.split()[1] for line in printed.splitlines()[2:]] == ["DET", "NOUN", "VERB", "PRON"]
+
+
+def check_tag_frames(printed: str) -> None:
+    """Frames that nobody could tell one by one are told."""
+    shares = [float(found) for found in re.findall(r"([\d.]+)%", printed)]
+    assert shares[0] > 92 and shares[1] > 92 and shares[2] < 70
+
+
+CHECKS = {
+    "from_scratch.py": check_from_scratch,
+    "tag_frames.py": check_tag_frames,
+    "tag_words.py": check_tag_words,
+}
 
 
 def test_every_example_with_a_check_is_there() -> None:

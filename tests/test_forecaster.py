@@ -12,9 +12,11 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from fastlstm.data import SeriesColumns
+from fastlstm.data import SeriesColumns, TimeRange, read_series
 from fastlstm.models import ForecastNetwork, LSTMConfig
 from fastlstm.tasks import Forecaster
+from fastlstm.tasks.forecasting import seasonal_mean
+from fastlstm.tasks.forecasting_recipe import choose
 from fastlstm.training import EpochDone, Interrupted, RunFolderError, TrainingConfig
 from forecasting_cases import SHORT, SMALL, as_pandas, last_steps, small, waves, without_last
 from series_frames import LIBRARIES
@@ -248,7 +250,7 @@ def test_a_run_folder_holds_the_forecaster(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    training = TrainingConfig(epochs=3, checkpoint_seconds=0.0)
+    training = TrainingConfig(epochs=3, batch_size=128, checkpoint_seconds=0.0)
     expected = small(training=training).fit(waves())
 
     def stop(event: Any) -> None:
@@ -297,3 +299,62 @@ def test_one_series_is_forecast_quickly(tmp_path: Path) -> None:
 def test_the_network_is_a_plain_module(fitted: Forecaster) -> None:
     assert isinstance(fitted.network_, ForecastNetwork)
     assert isinstance(fitted.network_, torch.nn.Module)
+
+
+def test_the_map_of_the_window_begins_as_the_mean_of_the_seasons() -> None:
+    weight = seasonal_mean(7, 4, 3)  # the window's first step is of no whole season
+    assert torch.equal(weight @ torch.arange(7.0), torch.tensor([2.5, 3.5, 4.5, 2.5]))
+    none = TrainingConfig(epochs=1, learning_rate=1e-12, device="cpu")
+    weeks = small(training=none).fit(waves()).network_.skip.weight
+    assert torch.allclose(weeks, seasonal_mean(14, 5, 7), atol=1e-6)
+    walk = np.random.default_rng(0).normal(size=300).cumsum()
+    for forecaster in (
+        small(training=none, season_length=7),
+        small(training=none, season_length=20),
+        small(training=none),
+    ):
+        assert forecaster.fit(walk).network_.skip.weight.abs().max() < 1e-6
+
+
+def test_what_is_read_is_chosen_from_the_series() -> None:
+    hours = pd.DataFrame(
+        {
+            "unique_id": 0,
+            "ds": pd.date_range("2024-01-01", periods=2_000, freq="h"),
+            "y": np.random.default_rng(0).normal(size=2_000),
+        }
+    )
+    months = hours[:144].assign(ds=pd.date_range("2000-01-01", periods=144, freq="MS"))
+    counted = hours.assign(ds=range(2_000))
+    rare = TrainingConfig(epochs=1, learning_rate=1e-12, batch_size=512, device="cpu")
+
+    def recipe(frame: pd.DataFrame, horizon: int, **given: Any) -> Any:
+        return Forecaster(horizon, lstm=SMALL, training=rare, **given).fit(frame).recipe_
+
+    found = recipe(hours, 24)
+    assert (found.input_chunk, found.segment, found.minimum_input) == (336, 24, 336)
+    assert found.calendar == ("hour", "weekday")  # a year has not been seen twice
+    assert found.windows == 1_800 - 336 - 24 + 1
+    found = recipe(months, 12)
+    assert (found.input_chunk, found.segment, found.calendar) == (36, 1, ("month",))
+    assert found.windows == 1_024
+    found = recipe(counted, 10)
+    assert (found.input_chunk, found.calendar) == (30, ())
+    # No more than half of what there is, in whole seasons.
+    assert recipe(hours[:300], 24).input_chunk == 120
+    found = recipe(hours, 24, input_chunk=48, segment=12, calendar=())
+    assert (found.input_chunk, found.segment, found.calendar) == (48, 12, ())
+    short = pd.concat([hours, hours[:200].assign(unique_id=1)])
+    assert recipe(short, 24).minimum_input == 200 - 24 - 24  # held out, and the horizon
+    tiny = pd.concat([short, hours[:30].assign(unique_id=2)])
+    assert recipe(tiny, 24).minimum_input == 200 - 24 - 24
+
+
+def test_an_epoch_has_fewer_windows_where_each_has_much_to_forecast() -> None:
+    stamps = {"unique_id": 0, "ds": range(8_000)}
+    for targets, horizon, windows in ((1, 20, 4_096), (20, 20, 3_276), (5, 800, 2_000)):
+        names = tuple(f"y{number}" for number in range(targets))
+        frame = pd.DataFrame(stamps | dict.fromkeys(names, 1.0))
+        series = read_series(frame, SeriesColumns(targets=names))
+        found = choose(series, TimeRange.whole(series), horizon, season=1, input_chunk=50)
+        assert found.windows == windows

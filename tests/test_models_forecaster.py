@@ -109,6 +109,37 @@ def test_autoregressive_reads_its_own_mean_and_what_is_known() -> None:
     close(network(past, **given).raw, torch.stack(expected, dim=1))
 
 
+def test_a_segment_is_read_at_once() -> None:
+    given = {"past_covariates": 2, "static_numeric": 2}
+    network, past = network_of(segment=3, **given), past_values()
+    known = {name: value for name, value in covariates().items() if name in given}
+    location, scale = past.mean(1, keepdim=True), past.std(1, keepdim=True, correction=0)
+    values = (past - location) / scale
+    steps = torch.cat((values, torch.zeros_like(values), known["past_covariates"]), dim=-1)
+    of_series = known["static_numeric"].unsqueeze(1).expand(-1, 3, -1)
+    segments = torch.cat((steps.unflatten(1, (3, 3)).flatten(2), of_series), dim=-1)
+    output, _ = network.lstm(segments)
+    raw = network.decoder.head(output[:, -1]).reshape(4, HORIZON, CHANNELS)
+    raw += network.skip(values.mT).mT
+    close(network(past, **known).raw[..., 0], raw)
+
+
+def test_future_steps_are_a_network_of_one_hidden_layer() -> None:
+    network, past, given = network_of("normal", future_covariates=4), past_values(), covariates()
+    future = {"future_covariates": given["future_covariates"]}
+    steps, found = network.decoder.future, network(past, **future).raw
+    whole = torch.cat((steps.of_context.weight, steps.of_step.weight), dim=1)
+    contexts: list[Tensor] = []
+    network.decoder.dropout.register_forward_hook(lambda *call: contexts.append(call[2]))
+    network(past, **future)
+    context = contexts[0].unsqueeze(1).expand(-1, HORIZON, -1)
+    hidden = torch.cat((context, future["future_covariates"][:, WINDOW:]), dim=-1) @ whole.mT
+    added = steps.head(torch.relu(hidden + steps.of_context.bias)).unflatten(-1, (CHANNELS, 2))
+    torch.nn.init.zeros_(steps.head.weight)
+    torch.nn.init.zeros_(steps.head.bias)
+    close(found - network(past, **future).raw, added)
+
+
 def test_future_covariates_enter_a_direct_forecast_step_by_step() -> None:
     network, past, given = network_of(**COVARIATES), past_values(), covariates()
     before = mean_of(network, past, **given)
@@ -323,6 +354,10 @@ PAST = torch.zeros(2, WINDOW, CHANNELS, dtype=torch.float64)
         (
             lambda: network_of()(PAST[:, 1:]),
             "past must have the shape [2, 9, 3], got [2, 8, 3]",
+        ),
+        (
+            lambda: network_of(segment=4),
+            "segment must divide the window of 9 steps, got 4",
         ),
         (
             lambda: network_of()(PAST.long()),

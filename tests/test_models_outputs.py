@@ -311,3 +311,12 @@ def test_wrong_arguments_are_named(call: Any, message: str) -> None:
     with pytest.raises(ModelError) as error:
         call()
     assert str(error.value) == message
+
+
+def test_the_centre_is_the_median_of_quantiles_and_else_the_mean() -> None:
+    for output in OUTPUTS.values():
+        forecast = forecast_of(output, 3, 4, 2)
+        expected = output.mean(forecast)
+        if isinstance(output, QuantileOutput):  # of these levels 0.4 is the nearest to one half
+            expected = output.quantile(forecast, [0.4])[..., 0]
+        close(output.centre(forecast), expected)

@@ -168,6 +168,36 @@ def test_exported_and_compiled(kind: str) -> None:
     check_exports(network, (given[0], LENGTHS, *given[1:]), others)
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, None])
+def test_long_recordings_of_images_are_encoded_in_parts(
+    lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tagger("images").eval()
+    given = inputs("images")
+    whole = run(network, given, lengths)
+    monkeypatch.setattr("fastlstm.models.tagger._IMAGES_AT_ONCE", 7)
+    seen: list[int] = []
+    network.encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[1]))
+    with torch.no_grad():
+        for name, values in run(network, given, lengths).items():
+            close(values, whole[name])
+    run(network, given, lengths)
+    assert seen == [2, 2, 1, 5]  # two steps of three rows; all, where gradients are wanted
+
+
+def test_stretches_go_on_where_the_one_before_ended() -> None:
+    config = TaggerConfig(TARGETS, lstm=LSTMConfig(hidden_size=7), **KINDS["vectors"])
+    network = Tagger(config).double()
+    (x,) = inputs("vectors")
+    first, state = network.advance(x[:, :3], LENGTHS.clamp(max=3))
+    second, _ = network.advance(x[:, 3:], (LENGTHS - 3).clamp(min=0), state=state)
+    for name, whole in network(x, LENGTHS).items():
+        joined = torch.cat((first[name], second[name]), dim=1)
+        close(joined[LIVE], whole[LIVE])
+    with pytest.raises(ModelError, match="a bidirectional network reads sequences as a whole"):
+        tagger("vectors").advance(x, LENGTHS, state=state)
+
+
 def test_labels_are_decoded_and_likely_with_a_crf_and_without() -> None:
     network, (ids,) = tagger(crf=("Number",)), inputs("words")
     scores = network(ids, LENGTHS)

@@ -73,16 +73,17 @@ def test_make_targets_exist() -> None:
 
 def parse(arguments: list[str]) -> None:
     """Parse the arguments of `fastlstm` to the last option, without running the command."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
+    command = typer.main.get_command(app)
     call = shlex.join(["fastlstm", *arguments])
     try:
-        context = group.make_context("fastlstm", list(arguments))
-        rest = [*getattr(context, "_protected_args", []), *context.args]
-        if rest:
-            name, command, rest = group.resolve_command(context, rest)
+        context = command.make_context("fastlstm", list(arguments))
+        while isinstance(command, TyperGroup):
+            rest = [*getattr(context, "_protected_args", []), *context.args]
+            if not rest:
+                break
+            name, command, rest = command.resolve_command(context, rest)
             assert command is not None, f"README.md: '{call}': no such command"
-            command.make_context(name, rest, parent=context)
+            context = command.make_context(name, rest, parent=context)
     except typer.Exit as end:  # --help, --version
         assert end.exit_code == 0, f"README.md: '{call}' ends with {end.exit_code}"
     except Exception as error:
@@ -145,8 +146,9 @@ def test_commands_are_found() -> None:
     ("arguments", "message"),
     [
         (["trian", "digits"], "'fastlstm trian digits': No such command 'trian'"),
-        (["train", "digits", "--epocs", "3"], "No such option: --epocs"),
-        (["train"], "Missing argument 'DATASET'"),
+        (["train", "text", "x.csv", "--epocs", "3"], "No such option: --epocs"),
+        (["train", "clasify", "digits"], "No such command 'clasify'"),
+        (["evaluate"], "Missing argument 'RUN'"),
     ],
 )
 def test_wrong_commands_are_found(arguments: list[str], message: str) -> None:

@@ -20,7 +20,9 @@ from fastlstm.cli.options import RUN_PANEL, Option, data_options, settings_optio
 
 SUMMARIES: Mapping[str, str] = {
     "classify": "Name whole sequences: sensors, recordings, images read row by row.",
+    "forecast": "Forecast series: sales, loads, traffic, one or many, with intervals.",
     "text": "Name texts: reviews, messages, sentences.",
+    "tag": "Name each step of a sequence: words of sentences, frames of recordings.",
 }
 
 

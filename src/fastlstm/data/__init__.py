@@ -38,13 +38,14 @@ from fastlstm.data.series import (
 from fastlstm.data.series_frames import forecast_frame, read_future, read_series, stamped_frame
 from fastlstm.data.sources import SOURCES, Source, find_source, get_source, list_sources
 from fastlstm.data.split import (
+    combined_ids,
     k_fold,
     leave_one_group_out,
     split_groups,
     split_share,
     split_stratified,
 )
-from fastlstm.data.tables import read_table
+from fastlstm.data.tables import read_table, release_memory
 from fastlstm.data.tagged import (
     TaggedSentences,
     read_conll,
@@ -58,6 +59,7 @@ from fastlstm.data.text import (
     load_text_encoder,
     split_words,
 )
+from fastlstm.data.text_columns import TextColumn
 from fastlstm.data.vocabulary import Vocabulary
 from fastlstm.data.windows import TimeRange, WindowBatch, Windows, ett_ranges, latest_windows
 from fastlstm.data.word_vectors import WordVectors, read_word_vectors
@@ -83,6 +85,7 @@ __all__ = [
     "StaticCovariates",
     "SubwordEncoder",
     "TaggedSentences",
+    "TextColumn",
     "TextEncoder",
     "TimeRange",
     "Treebank",
@@ -93,6 +96,7 @@ __all__ = [
     "WordVectors",
     "calendar_features",
     "class_weights",
+    "combined_ids",
     "ett_ranges",
     "find_source",
     "forecast_frame",
@@ -121,6 +125,7 @@ __all__ = [
     "read_table",
     "read_tagged_json_lines",
     "read_word_vectors",
+    "release_memory",
     "series_from_array",
     "split_groups",
     "split_share",

@@ -37,7 +37,13 @@ class LabelIndex:
         Raises:
             DataError: there is none, or they are not all of one type.
         """
-        found = {(type(label), label) for label in map(_plain, labels)}
+        # Each once before it is looked at: of a million labels few differ.
+        given = list(labels)
+        try:
+            different = {(type(label), label) for label in given}
+        except TypeError:  # one that no set can hold, which `_plain` refuses
+            different = [(type(label), label) for label in given]
+        found = {(type(label), label) for label in (_plain(label) for _, label in different)}
         kinds = {kind for kind, _ in found}
         if len(kinds) > 1:
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
@@ -56,14 +62,21 @@ class LabelIndex:
         Raises:
             DataError: a label is none of the classes.
         """
-        plain = [_plain(label) for label in labels]
+        given = list(labels)
         try:
-            return np.array([self._ids[type(label), label] for label in plain], dtype=np.int64)
+            return self._numbers(given)
+        except (KeyError, TypeError):
+            pass  # NumPy's own kinds of text and numbers, or something unknown
+        try:
+            return self._numbers([_plain(label) for label in given])
         except KeyError as error:
             label = error.args[0][1]
             shown = ", ".join(repr(known) for known in self.classes[:10])
             more = f", … ({len(self)} in all)" if len(self) > 10 else ""
             raise DataError(f"unknown label {label!r}: expected one of {shown}{more}") from None
+
+    def _numbers(self, labels: list[Any]) -> np.ndarray:
+        return np.array([self._ids[type(label), label] for label in labels], dtype=np.int64)
 
     def labels(self, ids: Iterable[int]) -> list[Label]:
         """Numbers as labels."""

@@ -1,12 +1,15 @@
 """Sequences of vectors, of equal or unequal lengths, and the batches that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from fastlstm.data.errors import DataError
+
+# Sequences that are looked at together: what is made of them on the way stays small.
+_AT_ONCE = 8192
 
 
 class Sequences:
@@ -32,29 +35,56 @@ class Sequences:
             )
         if len(values) == 0:
             raise DataError("no sequences: expected at least one")
-        self.items = [_sequence(index, item) for index, item in enumerate(values)]
-        self.feature_count: int = self.items[0].shape[1]
-        for index, item in enumerate(self.items):
-            if item.shape[1] != self.feature_count:
-                raise DataError(
-                    f"sequence {index} has {item.shape[1]} features: expected "
-                    f"{self.feature_count}, as sequence 0"
-                )
+        # An array stays one: a million rows of a table are not a million arrays.
+        self._items = _sequences_of(values) if array else _sequence_list(values)
+        self.feature_count: int = self._items[0].shape[1]
 
     @property
     def lengths(self) -> list[int]:
         """The number of steps of each sequence."""
-        return [len(item) for item in self.items]
+        if isinstance(self._items, np.ndarray):
+            return [self._items.shape[1]] * len(self._items)
+        return [len(item) for item in self._items]
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._items)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.items[index]
+        return self._items[index]
 
     def batch(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Some of the sequences as one padded tensor `(B, T, F)`, and their lengths `(B,)`."""
-        return pad_vectors([self.items[index] for index in indices])
+        if isinstance(self._items, np.ndarray):
+            chosen = self._items[np.asarray(indices)]
+            return torch.from_numpy(chosen), torch.full((len(chosen),), chosen.shape[1])
+        return pad_vectors([self._items[index] for index in indices])
+
+    def moments(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the spread of each feature over all steps of some of the sequences.
+
+        Returns:
+            float32 `(F,)` each.
+        """
+        count = 0
+        total, squares = np.zeros(self.feature_count), np.zeros(self.feature_count)
+        mean = np.zeros(self.feature_count)
+        for second in (False, True):
+            for first in range(0, len(indices), _AT_ONCE):
+                for steps in self._steps(indices[first : first + _AT_ONCE]):
+                    if second:
+                        squares += ((steps - mean) ** 2).sum(axis=0)
+                    else:
+                        total += steps.sum(axis=0, dtype=np.float64)
+                        count += len(steps)
+            mean = total / count
+        return mean.astype(np.float32), np.sqrt(squares / count).astype(np.float32)
+
+    def _steps(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        """The steps of some sequences: arrays `(any, F)`."""
+        if isinstance(self._items, np.ndarray):
+            yield self._items[indices].reshape(-1, self.feature_count)
+        else:
+            yield from (self._items[index] for index in indices.tolist())
 
 
 def pad_vectors(sequences: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,12 +101,12 @@ def pad_vectors(sequences: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Te
 
 
 def pad_ids(
-    sequences: Sequence[Sequence[int]], padding: int = 0
+    sequences: Sequence[Sequence[int] | np.ndarray], padding: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put lists of numbers (tokens, classes) into one batch.
 
     Args:
-        sequences: B lists of integers.
+        sequences: B lists or arrays of integers.
         padding: what stands behind the shorter ones.
 
     Returns:
@@ -122,6 +152,34 @@ def images_by_pixels(images: Any) -> np.ndarray:
     """
     rows = images_by_rows(images)
     return rows.reshape(len(rows), -1, 1)
+
+
+def _sequences_of(values: np.ndarray) -> np.ndarray:
+    """An array as float32 `(N, T, F)`, checked."""
+    if 0 in values.shape:
+        _sequence(0, values[0])  # refuses it
+    try:
+        items = np.asarray(values, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"sequence 0 is no array of numbers: {error}") from error
+    items = items[:, :, None] if items.ndim == 2 else items
+    for first in range(0, len(items), _AT_ONCE):
+        finite = np.isfinite(items[first : first + _AT_ONCE]).all(axis=(1, 2))
+        if not finite.all():
+            wrong = first + int(np.argmin(finite))
+            _sequence(wrong, items[wrong])  # refuses it
+    return items
+
+
+def _sequence_list(values: Iterable[Any]) -> list[np.ndarray]:
+    items = [_sequence(index, item) for index, item in enumerate(values)]
+    for index, item in enumerate(items):
+        if item.shape[1] != items[0].shape[1]:
+            raise DataError(
+                f"sequence {index} has {item.shape[1]} features: expected "
+                f"{items[0].shape[1]}, as sequence 0"
+            )
+    return items
 
 
 def _sequence(index: int, item: Any) -> np.ndarray:

@@ -246,17 +246,19 @@ def stamped_frame(
         data[series.columns.identifier] = [name for name in series.names for _ in range(count)]
     data |= {name: np.asarray(array).ravel() for name, array in ({**stamps, **values}).items()}
     frame = nw.from_dict(data, backend=backend)
-    return frame.with_columns(*(_as_users(nw.col(name), style) for name in stamps)).to_native()
+    if style.time_zone is not None or style.time == "date":
+        frame = frame.with_columns(*(_as_users(nw.col(name), style) for name in stamps))
+    return frame.to_native()
 
 
 def _as_users(time: Any, style: FrameStyle) -> Any:
-    """A column of time stamps as the user's frame had it."""
+    """A column of time stamps with the user's zone, or as dates."""
     import narwhals.stable.v2 as nw
 
     if style.time_zone is not None:
         time = time.dt.replace_time_zone(style.time_zone if style.wall_time else "UTC")
         return time.dt.convert_time_zone(style.time_zone)
-    return time.cast(nw.Date) if style.time == "date" else time
+    return time.cast(nw.Date)
 
 
 def _place_future(frame: Any, series: SeriesSet, known: dict[str, np.ndarray]) -> None:

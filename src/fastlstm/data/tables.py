@@ -20,6 +20,7 @@ _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".jsonl", ".ndjso
 # Small blocks keep the memory of reading small; a longer line makes them grow.
 _BLOCK_BYTES = 2**18
 _LONGEST_LINE_BYTES = 2**28
+_BLOCKS_TOGETHER = 16
 _COLUMN_ERROR = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?(.*)", re.DOTALL)
 _ROW_ERROR = re.compile(r"CSV parse error: Row #(\d+): (.*)", re.DOTALL)
 _INVALID_VALUE = re.compile(r"invalid value '(.*)'", re.DOTALL)
@@ -30,6 +31,8 @@ def read_table(
     columns: Sequence[str] | None = None,
     numbers: Sequence[str] = (),
     texts: Sequence[str] = (),
+    *,
+    single: bool = False,
 ) -> "pa.Table":
     """Read some columns of a file; its suffix says how.
 
@@ -40,6 +43,7 @@ def read_table(
         columns: which ones, in this order; None for all. `numbers` and `texts` are read too.
         numbers: columns that must hold numbers: they become float64; empty ones are null.
         texts: columns that must stay text, such as names that look like numbers.
+        single: whether other columns of numbers become float32, which is half the memory.
 
     Returns:
         An Arrow table. Of other columns the type is found out: integers, numbers, dates, booleans,
@@ -60,8 +64,9 @@ def read_table(
         _check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
         if wanted is not None:
             table = table.select(wanted)
-        return _with_types(path, table, numbers, texts)
-    return read_csv(path, str(path), wanted, numbers, texts)
+        table = _with_types(path, table, numbers, texts)
+        return _halved(table, numbers) if single else table
+    return read_csv(path, str(path), wanted, numbers, texts, single=single)
 
 
 def read_csv(
@@ -70,6 +75,8 @@ def read_csv(
     columns: Sequence[str] | None = None,
     numbers: Sequence[str] = (),
     texts: Sequence[str] = (),
+    *,
+    single: bool = False,
 ) -> "pa.Table":
     """Read a CSV file, or one in memory.
 
@@ -79,6 +86,7 @@ def read_csv(
         columns: as for `read_table`, `numbers` and `texts` among them.
         numbers: as for `read_table`.
         texts: as for `read_table`.
+        single: as for `read_table`.
 
     Raises:
         DataError: as for `read_table`.
@@ -90,12 +98,13 @@ def read_csv(
     _check_columns(shown, [*(columns or ()), *numbers, *texts], names)
     types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
     fixed = {*numbers, *texts}
+    keep = fixed if single else None
     block_bytes = _BLOCK_BYTES
     # The first block tells the types. Where a later one does not fit, the column becomes wider.
     while True:
         try:
             reader = pa.BufferReader(content) if content else source
-            return _read_blocks(reader, delimiter, columns, types, block_bytes)
+            return _read_blocks(reader, delimiter, columns, types, block_bytes, keep)
         except (pa.ArrowInvalid, OSError) as error:
             if "straddling" in str(error) and block_bytes < _LONGEST_LINE_BYTES:
                 block_bytes *= 16
@@ -138,7 +147,9 @@ def _read_blocks(
     columns: Sequence[str] | None,
     types: dict[str, "pa.DataType"],
     block_bytes: int,
+    keep: set[str] | None,
 ) -> "pa.Table":
+    """Read with all types known; numbers become float32 but in the columns to keep, if given."""
     import pyarrow as pa
     import pyarrow.csv
 
@@ -157,13 +168,54 @@ def _read_blocks(
         if pa.types.is_binary(field.type):
             raise pa.ArrowInvalid(f"In CSV column #{index}: invalid UTF8 data")
     blocks: list[list[pa.Array]] = [[] for _ in reader.schema]
-    for batch in reader:
-        for block, array in zip(blocks, batch.columns, strict=True):
-            block.append(_narrow(array, pool))
-    arrays = [
-        _joined(block, field.type, pool) for block, field in zip(blocks, reader.schema, strict=True)
+    kinds = [
+        pa.float32()
+        if keep is not None and field.name not in keep and _is_real(field.type)
+        else field.type
+        for field in reader.schema
     ]
+    for number, batch in enumerate(reader, 1):
+        for block, array, kind in zip(blocks, batch.columns, kinds, strict=True):
+            block.append(_narrow(array.cast(kind, memory_pool=pool), pool))
+            if number % _BLOCKS_TOGETHER == 0:
+                _put_together(block, kind, pool)
+    arrays = [_joined(block, kind, pool) for block, kind in zip(blocks, kinds, strict=True)]
+    release_memory()
     return pa.table(arrays, names=reader.schema.names)
+
+
+def _put_together(block: "list[pa.Array]", kind: "pa.DataType", pool: "pa.MemoryPool") -> None:
+    """Make one array of the latest blocks of a column.
+
+    Small ones of many columns lie between each other: no column could give its memory back alone.
+    """
+    import pyarrow as pa
+
+    latest = _joined(block[-_BLOCKS_TOGETHER:], kind, pool)
+    block[-_BLOCKS_TOGETHER:] = [pa.concat_arrays(latest.chunks, memory_pool=pool)]
+
+
+def release_memory() -> None:
+    """Give what tables no longer need back to the system, rather than keep it for the next one."""
+    import pyarrow as pa
+
+    for pool in (_frugal_pool(), pa.default_memory_pool()):
+        pool.release_unused()
+
+
+def _is_real(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return kind == pa.float64()
+
+
+def _halved(table: "pa.Table", keep: Sequence[str]) -> "pa.Table":
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        if _is_real(field.type) and field.name not in keep:
+            table = table.set_column(index, field.name, table.column(index).cast(pa.float32()))
+    return table
 
 
 def _frugal_pool() -> "pa.MemoryPool":

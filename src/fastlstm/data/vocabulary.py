@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 from fastlstm.atomic import write_atomically
@@ -56,7 +57,7 @@ class Vocabulary:
         """
         if min_count < 1:
             raise DataError(f"min_count is {min_count}: expected at least 1")
-        counts = Counter(token for sentence in sentences for token in sentence)
+        counts = Counter(chain.from_iterable(sentences))
         for special in (PADDING, UNKNOWN, *specials):
             counts.pop(special, None)
         kept = [token for token, count in counts.items() if count >= min_count]
@@ -70,7 +71,7 @@ class Vocabulary:
 
     def ids(self, tokens: Iterable[str]) -> list[int]:
         """Tokens as numbers; unknown ones are 1."""
-        return [self._ids.get(token, self.unknown) for token in tokens]
+        return list(map(self._ids.get, tokens, repeat(self.unknown)))
 
     def to_mapping(self) -> dict[str, list[str]]:
         """What `from_mapping` reads back: plain lists for JSON."""

@@ -48,11 +48,7 @@ class DirectDecoder(nn.Module):
         self.head = nn.Linear(width, horizon * channels * output.parameter_count)
         self.future = None
         if future_covariates:
-            self.future = nn.Sequential(
-                nn.Linear(width + future_covariates, width),
-                nn.ReLU(),
-                nn.Linear(width, channels * output.parameter_count),
-            )
+            self.future = FutureSteps(width, future_covariates, channels * output.parameter_count)
 
     def forward(
         self, encoded: Encoded, last: Tensor, future: Tensor, static: Tensor, skip: Tensor
@@ -69,10 +65,31 @@ class DirectDecoder(nn.Module):
         context = self.dropout(self.pooling(encoded[0]))
         raw = self.head(context).unflatten(-1, self.shape)
         if self.future is not None:
-            contexts = context.unsqueeze(1).expand(-1, self.shape[0], -1)
-            added = self.future(torch.cat((contexts, future), dim=-1))
-            raw = raw + added.unflatten(-1, self.shape[1:])
+            raw = raw + self.future(context, future).unflatten(-1, self.shape[1:])
         return _add_to_centre(raw, skip)
+
+
+class FutureSteps(nn.Module):
+    """A network of one hidden layer over the context and what is known of each step.
+
+    The context's share of the hidden layer is the same at all steps, and is computed once.
+
+    Args:
+        width: of the context, and of the hidden layer.
+        covariates: ``F``, how many values are known of a step.
+        output_size: ``O``.
+    """
+
+    def __init__(self, width: int, covariates: int, output_size: int) -> None:
+        super().__init__()
+        self.of_context = nn.Linear(width, width)
+        self.of_step = nn.Linear(covariates, width, bias=False)
+        self.head = nn.Linear(width, output_size)
+
+    def forward(self, context: Tensor, steps: Tensor) -> Tensor:
+        """(B, H, O) from a context (B, width) and covariates (B, H, F)."""
+        hidden = self.of_context(context).unsqueeze(1) + self.of_step(steps)
+        return self.head(torch.relu(hidden))
 
 
 class AutoregressiveDecoder(nn.Module):

@@ -159,7 +159,8 @@ class Tagger(nn.Module):
             return self.encoder(x, live, characters)
         if characters is not None:
             raise ModelError("characters go with words, and this network reads none")
-        if isinstance(self.encoder, VectorEncoder) or torch.is_grad_enabled():
+        at_once = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if isinstance(self.encoder, VectorEncoder) or at_once:
             return self.encoder(x, live)
         # Nothing is kept for a backward pass: a long recording needs the memory of some images.
         size = max(1, _IMAGES_AT_ONCE // len(x))

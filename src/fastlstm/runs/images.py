@@ -64,7 +64,9 @@ def read_images(
                 image = _eight_bits(opened) if opened.mode.startswith("I") else opened
                 image = image.convert("RGB" if colour else "L")
                 if size is not None and image.size != (size[1], size[0]):
-                    image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
+                    image = image.resize(
+                        (size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=3.0
+                    )
                 images.append(np.asarray(image, dtype=np.uint8))
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(f"cannot read {file} as an image: {error}") from error
@@ -74,4 +76,6 @@ def read_images(
 def _eight_bits(image):  # type: ignore[no-untyped-def]
     from PIL import Image
 
-    return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(
+        (np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8)
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
 from sklearn.metrics import precision_recall_fscore_support
 
-from fastlstm.data import DataError, LabelIndex, split_stratified
+from fastlstm.data import DataError, LabelIndex, TextColumn, combined_ids, split_stratified
 from fastlstm.report import (
     Confusion,
     LabelScores,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BASELINE = "most frequent class"
 SHOWN_MISTAKES = 24
+_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,47 @@ class Labelled:
         """One example as a person sees it."""
         return self.X[index] if self.shown is None else self.shown(index)
 
-    def select(self, indices: np.ndarray) -> Labelled:
-        """Some of them."""
+    def select(self, indices: np.ndarray, *, spend: bool = False) -> Labelled:
+        """Some of them.
+
+        Args:
+            indices: which; ascending.
+            spend: take their place in memory; these examples are worth nothing afterwards.
+        """
         chosen = indices.tolist()
-        X = self.X[indices] if isinstance(self.X, np.ndarray) else [self.X[i] for i in chosen]
-        y: dict[str, Any] = {
-            name: [labels[i] for i in chosen] for name, labels in self.y.items()
-        }
+        if isinstance(self.X, np.ndarray):
+            X: Any = _moved_to_front(self.X, indices) if spend else self.X[indices]
+        elif isinstance(self.X, TextColumn):
+            X = self.X.select(indices)
+        else:
+            X = [self.X[i] for i in chosen]
+        y: dict[str, Any] = {name: [labels[i] for i in chosen] for name, labels in self.y.items()}
         shown = self.shown
         return Labelled(X, y, None if shown is None else lambda index: shown(chosen[index]))
+
+
+def _moved_to_front(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Some rows, ascending, where the first ones were: what is kept is not there twice."""
+    for first in range(0, len(indices), _AT_ONCE):
+        rows = indices[first : first + _AT_ONCE]
+        # Each row moves towards the front: none is read after another was written over it.
+        values[first : first + len(rows)] = values[rows]
+    return values[: len(indices)]
 
 
 def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:
     """Split a test part off, in which every class has its share.
 
+    Returns:
+        What is left, in the memory of `examples`, which are spent; and the test part.
+
     Raises:
         DataError: there are too few examples for it.
     """
     ids = [LabelIndex.of(labels).ids(labels) for labels in examples.y.values()]
-    together = np.ravel_multi_index(tuple(ids), tuple(int(found.max()) + 1 for found in ids))
-    kept, held_out = split_stratified(together, share)
-    return examples.select(kept), examples.select(held_out)
+    kept, held_out = split_stratified(combined_ids(ids), share)
+    test = examples.select(held_out)
+    return examples.select(kept, spend=True), test
 
 
 def held_out_note(share: float) -> str:
@@ -116,9 +137,7 @@ def _by_target(value: Any, part: Labelled) -> Mapping[str, Any]:
     return value if len(part.y) > 1 else {next(iter(part.y)): value}
 
 
-def _metrics(
-    truth: np.ndarray, probabilities: np.ndarray, frequent: int
-) -> list[Metric]:
+def _metrics(truth: np.ndarray, probabilities: np.ndarray, frequent: int) -> list[Metric]:
     found = figures(truth, probabilities, frequent)
     constant = np.zeros_like(probabilities)
     constant[:, frequent] = 1.0
@@ -207,24 +226,38 @@ def labels_of(table: pa.Table, names: Sequence[str], shown: str) -> dict[str, li
     """
     found = {}
     for name in names:
-        column = table.column(name)
-        encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-        if not hasattr(encoded, "indices"):  # a chunked array, as some versions return
-            encoded = encoded.chunk(0)
-        classes = encoded.dictionary.to_pylist()
-        places = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
-        empty = [place for place, text in enumerate(classes) if not text.strip()]
-        missing = np.flatnonzero((places < 0) | np.isin(places, empty))
-        if len(missing):
-            raise DataError(f"{shown}, column {name!r}: row {missing[0] + 1} has no label")
-        found[name] = [classes[place] for place in places.tolist()]
+        codes, classes = coded(table, name, shown)
+        found[name] = [classes[code] for code in codes.tolist()]
     return found
+
+
+def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]]:
+    """A column of text as numbers: int32 `(N,)`, and the texts in the order of their numbers.
+
+    Raises:
+        DataError: a text is missing, or blank.
+    """
+    chunks = table.column(name).dictionary_encode().unify_dictionaries().chunks
+    classes = chunks[0].dictionary.to_pylist()
+    codes = np.concatenate(
+        [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in chunks]
+    )
+    blank = [place for place, text in enumerate(classes) if not text.strip()]
+    wrong = codes < 0
+    for code in blank:
+        wrong |= codes == code
+    if wrong.any():
+        raise DataError(f"{shown}, column {name!r}: row {np.argmax(wrong) + 1} has no label")
+    return codes, classes
 
 
 def part_files(validation: Path | None, test: Path | None) -> str:
     """Which parts come from files of their own, in words."""
-    given = [f"{name} from {path}" for name, path in (("validation", validation), ("test", test))
-             if path is not None]
+    given = [
+        f"{name} from {path}"
+        for name, path in (("validation", validation), ("test", test))
+        if path is not None
+    ]
     return ", ".join(given)
 
 

@@ -15,12 +15,12 @@ import torch
 
 import fastlstm
 from fastlstm import report
+from fastlstm.atomic import write_atomically
 from fastlstm.config import to_mapping
 from fastlstm.report import LearningCurves, Scores, Summary
 from fastlstm.runs.run import Run
 from fastlstm.runs.task import Parts
 from fastlstm.training import Metric, RunFolder, RunFolderError
-from fastlstm.atomic import write_atomically
 
 SCORES = "scores.json"
 REPORT = "report.html"
@@ -113,6 +113,8 @@ def learning_curves(
     if metric is None:
         return LearningCurves(epochs, losses, epochs[-1])
     chosen = _curve(records, f"validation_{metric.name}")
+    if metric.name == "loss":  # its curves are drawn already
+        return LearningCurves(epochs, losses, epochs[_best(chosen, metric)])
     shown = {"validation": chosen}
     if f"train_{metric.name}" in records[0]:
         shown = {"training": _curve(records, f"train_{metric.name}"), **shown}

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastlstm.atomic import write_atomically
 from fastlstm.runs.errors import RunError
 from fastlstm.runs.run import Run
-from fastlstm.atomic import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,9 +1,9 @@
 """One run from data to report, in a folder of its own.
 
-    run.json       the task, where the data are, every setting: written first, read to go on
-    model/         the estimator as its `fit` keeps it; its `load` needs nothing else
-    scores.json    the figures of the test part, beside their baseline
-    report.html    the page to look at
+run.json       the task, where the data are, every setting: written first, read to go on
+model/         the estimator as its `fit` keeps it; its `load` needs nothing else
+scores.json    the figures of the test part, beside their baseline
+report.html    the page to look at
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastlstm.atomic import write_atomically
 from fastlstm.config import ConfigError, from_mapping, to_mapping
 from fastlstm.runs.errors import RunError
 from fastlstm.runs.task import DataConfig, Parts, Results, Task
 from fastlstm.runs.tasks import find_task
 from fastlstm.training import Event, RunFolderError, check_output
-from fastlstm.atomic import write_atomically
 from fastlstm.training.folder import CHECKPOINT, CONFIG, WEIGHTS, is_first_process
 
 RUN = "run.json"

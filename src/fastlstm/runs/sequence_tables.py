@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastlstm.data import DataError, read_table
-from fastlstm.runs.labelled import labels_of
+from fastlstm.data import DataError, read_table, release_memory
+from fastlstm.runs.labelled import coded, labels_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,13 +19,24 @@ class SequenceColumns(Protocol):
     """Which columns hold what; see `ClassificationData`."""
 
     @property
-    def label(self) -> tuple[str, ...]: ...
+    def label(self) -> tuple[str, ...]:
+        """Of the classes."""
+        ...
+
     @property
-    def features(self) -> tuple[str, ...] | None: ...
+    def features(self) -> tuple[str, ...] | None:
+        """Of the values."""
+        ...
+
     @property
-    def sequence(self) -> str | None: ...
+    def sequence(self) -> str | None:
+        """Says which sequence a row is a step of."""
+        ...
+
     @property
-    def time(self) -> str | None: ...
+    def time(self) -> str | None:
+        """Orders the steps."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,16 +76,32 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
         wanted = list(dict.fromkeys([*columns.features, *texts, *filter(None, [columns.time])]))
     if not labels:
         wanted = None  # every column goes into what is written
-    table = read_table(path, wanted, texts=texts)
-    names = _features(table, columns, path)
-    values = _values(table, names, path)
+    table = read_table(path, wanted, texts=texts, single=labels)
+    names = feature_names(table, columns, path)
+    if len(table) == 0:
+        raise DataError(f"{path} has no rows")
+    of_values = {name: table.column(name) for name in names}
+    if labels:  # the table is not written again: its values need not be there twice
+        table = table.drop_columns([name for name in names if name != columns.time])
+    values = feature_values(of_values, len(table), path)
+    if columns.sequence is not None:
+        ids = coded(table, columns.sequence, str(path))
+        targets = columns.label if labels else ()
+        found = {target: _one_each(table, target, ids, path) for target in targets}
+        times = None if columns.time is None else row_times(table, columns.time, path)
+        del table  # nothing of it is needed again, and its texts take more than the values
+        release_memory()
+        return _grouped(values, ids, times, found, columns.sequence)
     found = labels_of(table, columns.label, str(path)) if labels else {}
-    if columns.sequence is None:
-        return TableSequences(values, found, table)
-    return _grouped(table, columns, values, found, path)
+    return TableSequences(values, found, table)
 
 
-def _features(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
+def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
+    """The columns of values: those that were named, or all that are nothing else.
+
+    Raises:
+        DataError: there is none, one is not there, or one holds no numbers.
+    """
     import pyarrow as pa
 
     others = {*columns.label, columns.sequence, columns.time}
@@ -98,54 +124,61 @@ def _features(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str
     return names
 
 
-def _values(table: pa.Table, names: Sequence[str], path: Path) -> np.ndarray:
-    """The columns as float32 `(rows, columns)`, block by block: none is there twice as a whole."""
-    if len(table) == 0:
-        raise DataError(f"{path} has no rows")
-    values = np.empty((len(table), len(names)), dtype=np.float32)
+def feature_values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.ndarray:
+    """Columns as float32 `(rows, columns)`; each is let go as soon as it is copied.
+
+    Raises:
+        DataError: a value is missing or infinite.
+    """
+    names = list(columns)
+    values = np.empty((rows, len(names)), dtype=np.float32)
     for place, name in enumerate(names):
         row = 0
-        for chunk in table.column(name).chunks:
+        for chunk in columns.pop(name).chunks:
             values[row : row + len(chunk), place] = chunk.to_numpy(zero_copy_only=False)
             row += len(chunk)
-    wrong = ~np.isfinite(values).all(axis=1)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        name = names[int(np.flatnonzero(~np.isfinite(values[row]))[0])]
-        raise DataError(f"{path}, column {name!r}: row {row + 1} has no finite number")
+        release_memory()
+        finite = np.isfinite(values[:, place])
+        if not finite.all():
+            wrong = int(np.argmin(finite)) + 1
+            raise DataError(f"{path}, column {name!r}: row {wrong} has no finite number")
     return values
 
 
 def _grouped(
-    table: pa.Table,
-    columns: SequenceColumns,
     values: np.ndarray,
+    ids: tuple[np.ndarray, list[str]],
+    times: np.ndarray | None,
     labels: dict[str, list[str]],
-    path: Path,
+    column: str,
 ) -> TableSequences:
     """Rows gathered into sequences, in the order in which these first appear."""
     import pyarrow as pa
 
-    assert columns.sequence is not None
-    names = labels_of(table, [columns.sequence], str(path))[columns.sequence]
-    numbers: dict[str, int] = {}
-    codes = np.fromiter((numbers.setdefault(n, len(numbers)) for n in names), np.int64, len(names))
-    times = np.arange(len(codes))
-    if columns.time is not None:
-        times = _times(table, columns.time, path)
-    order = np.lexsort((times, codes))
-    if not np.array_equal(order, np.arange(len(order))):
-        values = values[order]
-    starts = np.searchsorted(codes[order], np.arange(len(numbers)))
-    ends = np.append(starts[1:], len(codes))
-    X = [values[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    of_sequences = {}
-    for target, of_rows in labels.items():
-        of_sequences[target] = _one_label_each(of_rows, codes, list(numbers), target, path)
-    return TableSequences(X, of_sequences, pa.table({columns.sequence: list(numbers)}))
+    codes, names = ids
+    order = _order(codes, times)
+    if order is not None:
+        values, codes = values[order], codes[order]
+    X = np.split(values, np.cumsum(np.bincount(codes))[:-1])
+    return TableSequences(X, labels, pa.table({column: names}))
 
 
-def _times(table: pa.Table, name: str, path: Path) -> np.ndarray:
+def _order(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray | None:
+    """The order of the rows by sequence, then by time; None where they stand so already."""
+    rising = codes[1:] >= codes[:-1]
+    if times is not None:
+        rising &= (codes[1:] > codes[:-1]) | (times[1:] >= times[:-1])
+    if rising.all():
+        return None
+    return np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
+
+
+def row_times(table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """A column that orders rows.
+
+    Raises:
+        DataError: it is not there, or has empty places.
+    """
     if name not in table.column_names:
         raise DataError(f"{path} has no column {name!r}: it has {', '.join(table.column_names)}")
     column = table.column(name)
@@ -154,16 +187,22 @@ def _times(table: pa.Table, name: str, path: Path) -> np.ndarray:
     return column.to_numpy()
 
 
-def _one_label_each(
-    of_rows: Sequence[str], codes: np.ndarray, names: list[str], target: str, path: Path
+def _one_each(
+    table: pa.Table, target: str, ids: tuple[np.ndarray, list[str]], path: Path
 ) -> list[str]:
-    found: list[str | None] = [None] * len(names)
-    for label, code in zip(of_rows, codes.tolist(), strict=True):
-        if found[code] is None:
-            found[code] = label
-        elif found[code] != label:
-            raise DataError(
-                f"{path}: sequence {names[code]!r} has the labels {found[code]!r} and {label!r} in "
-                f"column {target!r}: expected one"
-            )
-    return [label for label in found if label is not None]
+    """The label that all rows of a sequence have, for each sequence."""
+    codes, names = ids
+    of_rows, classes = coded(table, target, str(path))
+    first = np.empty(len(names), dtype=np.int64)
+    first[codes[::-1]] = np.arange(
+        len(codes) - 1, -1, -1
+    )  # the last to be written is the first row
+    wrong = np.flatnonzero(of_rows != of_rows[first][codes])
+    if len(wrong):
+        code = codes[wrong[0]]
+        label, other = classes[of_rows[first[code]]], classes[of_rows[wrong[0]]]
+        raise DataError(
+            f"{path}: sequence {names[code]!r} has the labels {label!r} and {other!r} in column "
+            f"{target!r}: expected one"
+        )
+    return [classes[code] for code in of_rows[first].tolist()]

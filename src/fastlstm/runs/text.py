@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.data import DataError, load_movie_reviews, read_table
+from fastlstm.data import DataError, TextColumn, load_movie_reviews, read_table
+from fastlstm.models import AttentionPooling
+from fastlstm.report import AttendedSentence, attention
 from fastlstm.runs import labelled
 from fastlstm.runs.labelled import Labelled
 from fastlstm.runs.settings import parameters, settings_of
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOVIE_REVIEWS = "movie-reviews"
+ATTENDED = 12
+"""How many texts the report shows the attention of."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,8 @@ class TextClassification:
     def read_part(self, data: TextData, path: Path) -> Labelled:
         """Read a table of texts and labels."""
         table = read_table(path, (), texts=(data.text, *data.label))
-        return Labelled(
-            _texts(table, data.text, path), labelled.labels_of(table, data.label, str(path))
-        )
+        texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
+        return Labelled(texts, labelled.labels_of(table, data.label, str(path)))
 
     def fit(
         self,
@@ -102,6 +105,9 @@ class TextClassification:
     def measure(self, estimator: TextClassifier, part: Labelled) -> Results:
         """Accuracy and the like, beside the most frequent class."""
         scores, sections = labelled.measure(estimator, part)
+        attended = _attended(estimator, part.X[:ATTENDED])
+        if attended:
+            sections.append(attention(attended, len(part)))
         return Results(labelled.describe(estimator, "texts"), scores, sections)
 
     def predict(self, estimator: TextClassifier, data: TextData, path: Path) -> pa.Table:
@@ -112,18 +118,35 @@ class TextClassification:
             table = pa.table({data.text: _lines(path)})
         else:
             table = read_table(path, texts=(data.text,))
-        texts = _texts(table, data.text, path)
+        texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
         return labelled.with_predictions(table, estimator, texts, data.label, str(path))
 
 
-def _texts(table: pa.Table, name: str, path: Path) -> list[str]:
-    texts = table.column(name).to_pylist()
-    for row, text in enumerate(texts, 1):
-        if text is None:
-            raise DataError(f"{path}, column {name!r}: row {row} has no text")
-    if not texts:
-        raise DataError(f"{path} has no rows")
-    return texts
+def _attended(estimator: TextClassifier, texts: Sequence[str]) -> list[AttendedSentence]:
+    """Some texts with the weight of each token; none where the network has no attention."""
+    network: Any = estimator.network_
+    pooling = network.classifier.pooling
+    if not isinstance(pooling, AttentionPooling):
+        return []
+    weights: list[list[float]] = []
+
+    def look(module: Any, inputs: Any) -> None:
+        weights.append(module.weights(*inputs)[0].tolist())
+
+    hook = pooling.register_forward_pre_hook(look)
+    try:
+        labels = [_named(estimator.predict([text])) for text in texts]
+    finally:
+        hook.remove()
+    tokens = [estimator.encoder_.tokens(text) for text in texts]
+    return [AttendedSentence(*one) for one in zip(tokens, weights, labels, strict=True) if one[0]]
+
+
+def _named(labels: Any) -> str:
+    """The label of the only example, or that of each target."""
+    if isinstance(labels, Mapping):
+        return ", ".join(str(of_target[0]) for of_target in labels.values())
+    return str(labels[0])
 
 
 def _lines(path: Path) -> list[str]:

@@ -46,5 +46,3 @@ def resume(path: str | Path, on_event: Callable[[Event], None] | None = None) ->
     run = Run.open(path)
     parts = run.read()
     return finish(run, run.fit(parts, on_event), parts)
-
-

@@ -1,8 +1,8 @@
 """Look for better settings, by the validation part alone.
 
-    tune.json      the task, where the data are, what is searched: read to go on
-    trials.log     every trial, as Optuna's journal keeps them
-    best.toml      the best settings so far, as `train --config` takes them
+tune.json      the task, where the data are, what is searched: read to go on
+trials.log     every trial, as Optuna's journal keeps them
+best.toml      the best settings so far, as `train --config` takes them
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class Tuning:
     def _train(
         self, trial: optuna.Trial, parts: Parts, on_event: Callable[[Event], None] | None
     ) -> tuple[float, Metric]:
-        """Train with the settings of a trial: its best epoch, the higher the better, and of what."""
+        """Train with the settings of a trial: the value of its best epoch, and of what it is."""
         import optuna
 
         assignments = [f"{key}={_suggest(trial, key, s)}" for key, s in self.space.items()]

@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from fastlstm.data import split_stratified
+from fastlstm.data import combined_ids, split_stratified
 from fastlstm.tasks.classification import (
     ClassificationObjective,
     Inputs,
@@ -119,7 +119,9 @@ class Classifier(ClassifierMixin, Estimator):
             name: int(np.bincount(found).argmax()) for name, found in ids.items()
         }
         objective = ClassificationObjective(
-            self.network_, self._targets.weights(self.class_weight, ids), self._target_weights()
+            self.network_,
+            self._targets.weights(self.class_weight, ids),
+            self._targets.loss_weights(self.target_weights),
         )
         self.classes_ = self._targets.classes()
         self._train(objective, train, validation, output, resume, on_event)
@@ -140,18 +142,7 @@ class Classifier(ClassifierMixin, Estimator):
                 "1 sample: a share of it cannot be held out for validation; expected more, or "
                 "validation=0"
             )
-        together = list(zip(*(values.tolist() for values in ids.values()), strict=True))
-        return split_stratified(together, self.validation)
-
-    def _target_weights(self) -> dict[str, float]:
-        given = dict(self.target_weights or {})
-        unknown = set(given) - set(self._targets.indexes)
-        if unknown:
-            raise TaskError(
-                f"target_weights names {', '.join(sorted(unknown))}: the targets are "
-                f"{', '.join(self._targets.indexes)}"
-            )
-        return {name: given.get(name, 1.0) for name in self._targets.indexes}
+        return split_stratified(combined_ids(list(ids.values())), self.validation)
 
     @property
     def most_frequent_(self) -> Any:

@@ -204,7 +204,7 @@ class Forecaster(SeriesEstimator):
         )
         if axes:
             return answer_array(forecasts, axes, level is not None)
-        return answer_frame(series, forecasts, self.horizon, X)
+        return answer_frame(series, forecasts, self.horizon)
 
     def measure(
         self,
@@ -317,7 +317,7 @@ class Forecaster(SeriesEstimator):
             found.append(model._columns_at(series, left, level))
         joined = {name: np.concatenate([part[name] for part in found], axis=1) for name in found[0]}
         times = {name: joined.pop(name) for name in (series.columns.time, "cutoff")}
-        return stamped_frame(series, times, joined, None if axes else X)
+        return stamped_frame(series, times, joined)
 
     def forecast_end(
         self, X: Any, level: Sequence[float] | None = None, left: int | None = None

@@ -11,10 +11,14 @@ from torch import Tensor
 
 from fastlstm.data import SeriesSet, WindowBatch, Windows, latest_windows
 from fastlstm.models import Forecast, ForecastNetwork
+from fastlstm.models.windows import window_units
 from fastlstm.training import Loss, Metric, Sum
 
 PREDICTION_BATCH = 256
 """How many windows are forecast at once."""
+
+SEASON_WINDOWS = 512
+"""How many windows are looked at to see whether there are seasons."""
 
 
 class ForecastBatch(NamedTuple):
@@ -65,6 +69,45 @@ class ForecastExamples:
         batch = self.windows.batch(self.indices[np.asarray(indices)])
         unit = self.units[batch.series].unsqueeze(1)
         return ForecastBatch(network_inputs(batch), batch.target, unit)
+
+
+def seasonal_mean(window: int, horizon: int, season: int) -> Tensor:
+    """The map (H, W) from a window to the mean of its seasons, as many as are whole."""
+    seasons = window // season
+    weight = torch.zeros(horizon, window)
+    for back in range(1, seasons + 1):
+        places = window - back * season + torch.arange(horizon) % season
+        weight[torch.arange(horizon), places] = 1 / seasons
+    return weight
+
+
+def begin_with_seasons(network: ForecastNetwork, examples: ForecastExamples, season: int) -> None:
+    """Let the linear map of a network begin as the mean of the seasons where that says something.
+
+    It does where what it leaves to be learned varies less from window to window than without it. So
+    few windows need not teach what a season is. Else the map stays at zero.
+
+    Args:
+        network: whose map begins anew.
+        examples: the training windows.
+        season: how many steps a season has.
+    """
+    config = network.config
+    counts = config.output.kind == "negative_binomial"
+    if network.skip is None or season == 1 or config.window < season or counts:
+        return
+    weight = seasonal_mean(config.window, config.horizon, season)
+    batch = examples.batch(range(min(len(examples), SEASON_WINDOWS)))
+    past = batch.inputs[0]
+    assert past is not None
+    location, scale = window_units(config.normalization, past)
+    values = ((past - location) / scale).nan_to_num()
+    without = (batch.target - location) / batch.unit
+    left = without - weight @ values * (scale / batch.unit)
+    # A mean that is off by as much at each window, as in a series that grows, is soon learned.
+    if left.var(0).sum() < without.var(0).sum():
+        with torch.no_grad():
+            network.skip.weight.copy_(weight)
 
 
 class ForecastObjective:

@@ -70,9 +70,9 @@ def named_columns(series: SeriesSet, forecasts: Forecasts) -> dict[str, np.ndarr
     }
 
 
-def answer_frame(series: SeriesSet, forecasts: Forecasts, horizon: int, like: Any) -> Any:
+def answer_frame(series: SeriesSet, forecasts: Forecasts, horizon: int) -> Any:
     """A frame with a row for each series and step ahead."""
-    return forecast_frame(series, named_columns(series, forecasts), horizon, like)
+    return forecast_frame(series, named_columns(series, forecasts), horizon)
 
 
 def answer_array(forecasts: Forecasts, axes: int, with_intervals: bool) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastlstm.data import DataError, SeriesSet, TimeRange, usual_calendar
+from fastlstm.data.frequency import DAY
 
 SHORT_SEASONS = 14
 """So many seasons are read where a season is a day or a week."""
@@ -33,8 +34,8 @@ PERIODS = {"hour": 1, "weekday": 7, "day": 30.44, "month": 365.25}
 MOST_WINDOWS, LEAST_WINDOWS = 4_096, 1_024
 """Windows of an epoch, whatever there is: of more some are drawn, of fewer all are repeated."""
 
-MOST_ROWS = 65_536
-"""Windows of an epoch with many targets, each of them counted."""
+MOST_ROWS, MOST_VALUES = 65_536, 8_000_000
+"""Windows of an epoch with many targets, each of them counted; and values that are forecast."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +80,35 @@ def choose(
     Raises:
         DataError: no series has a step to forecast from.
     """
-    longest, shortest = int(train.lengths.max()), int(train.lengths.min())
+    longest = int(train.lengths.max())
     if longest <= horizon:
         raise DataError(
             f"the longest series has {longest} steps to train on: expected more than the horizon "
             f"of {horizon}, after what is held out for validation"
         )
     window = _window(longest, horizon, season, series) if input_chunk is None else input_chunk
+    # A series without a single window decides nothing.
+    shortest = int(train.lengths[train.lengths > horizon].min())
     minimum = window if shortest >= window + horizon else max(1, min(window, shortest - horizon))
     targets = len(series.columns.targets)
+    most = min(MOST_ROWS // targets, MOST_VALUES // (targets * horizon))
     count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
     return Recipe(
         input_chunk=window,
         minimum_input=minimum,
         segment=_segment(window) if segment is None else segment,
         calendar=_calendar(series, train) if calendar is None else tuple(calendar),
-        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, MOST_ROWS // targets)),
+        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, most)),
     )
 
 
 def _window(longest: int, horizon: int, season: int, series: SeriesSet) -> int:
     """Some seasons and horizons, but no more than half of what there is."""
-    short = series.frequency.unit in ("microseconds", "business days") and season != 52
-    wanted = (SHORT_SEASONS if short else SEASONS) * season if season > 1 else HORIZONS * horizon
+    frequency = series.frequency
+    is_short = frequency.unit == "business days" or (
+        frequency.unit == "microseconds" and season * frequency.step < 30 * DAY
+    )
+    wanted = (SHORT_SEASONS if is_short else SEASONS) * season if season > 1 else HORIZONS * horizon
     wanted = min(MOST_STEPS, wanted)
     window = max(1, min(wanted, (longest - horizon) // 2))
     return window - window % season if window >= season else window

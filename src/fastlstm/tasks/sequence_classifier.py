@@ -123,7 +123,9 @@ class SequenceClassifier(Classifier):
 
     def _prepare_network(self, network: nn.Module, examples: LabelledExamples) -> None:
         assert isinstance(network, SequenceNetwork)
-        mean, std = _statistics(examples)
+        sequences = examples.inputs
+        assert isinstance(sequences, Sequences)
+        mean, std = sequences.moments(examples.indices)
         network.encoder.standardise.set_statistics(torch.from_numpy(mean), torch.from_numpy(std))
 
     def _state(self) -> dict[str, Any]:
@@ -155,14 +157,3 @@ def _checked(X: Any, estimator: SequenceClassifier) -> Any:
 def _has_columns(values: Any) -> bool:
     """Whether the sequences are the rows of a table, one value a step."""
     return isinstance(values, np.ndarray) and values.ndim == 2
-
-
-def _statistics(examples: LabelledExamples) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and spread of each feature over all steps of the examples: float32 (F) each."""
-    sequences = examples.inputs
-    assert isinstance(sequences, Sequences)
-    chosen = [sequences[index] for index in examples.indices.tolist()]
-    count = sum(len(values) for values in chosen)
-    mean = sum(values.sum(axis=0, dtype=np.float64) for values in chosen) / count
-    square = sum(((values - mean) ** 2).sum(axis=0, dtype=np.float64) for values in chosen) / count
-    return np.asarray(mean, np.float32), np.asarray(np.sqrt(square), np.float32)

@@ -37,7 +37,7 @@ from fastlstm.tasks.tagging_reader import (
     sentences_of,
 )
 from fastlstm.tasks.tagging_spans import marks_spans
-from fastlstm.tasks.tagging_steps import Frames, Piece, Steps, hold_out, pieces_of
+from fastlstm.tasks.tagging_steps import Frames, Piece, Steps, hold_out, pieces_of, take
 from fastlstm.tasks.targets import ClassWeight, Targets
 from fastlstm.training import Event, TrainingConfig
 
@@ -52,8 +52,7 @@ class SequenceTagger(Estimator):
 
     Args:
         lstm: the layers; None: `SequenceTagger.default_lstm`.
-        training: how it is trained; None: `SequenceTagger.default_training`, of frames
-            `SequenceTagger.default_training_of_frames`.
+        training: how it is trained; None: `SequenceTagger.default_training`.
         min_count: a word or character that is rarer in the training sequences is an unknown one.
         lowercase: whether words are known without their case; characters keep it.
         embedding_size: the width of a word's vector; with `vectors`, theirs.
@@ -75,7 +74,9 @@ class SequenceTagger(Estimator):
             same; with several targets, a mapping by target. Not with `crf`.
         target_weights: what each of several targets' losses counts; None: all the same.
         validation: the share of the sequences, or of their groups, held out of training to choose
-            the best epoch by, where `fit` is given no others; 0: none, and the last epoch is kept.
+            the best epoch by, where `fit` is given no others; of fewer than 20 sequences, which
+            are often long, of the pieces that they are cut into. 0: none, and the last epoch is
+            kept.
 
     Attributes:
         classes_: the labels in sorted order: an array, or one for each target.
@@ -84,8 +85,7 @@ class SequenceTagger(Estimator):
     """
 
     default_lstm: ClassVar = LSTMConfig(hidden_size=128, bidirectional=True)
-    default_training: ClassVar = TrainingConfig(epochs=10)
-    default_training_of_frames: ClassVar = TrainingConfig(epochs=30, batch_size=8)
+    default_training: ClassVar = TrainingConfig(epochs=None)
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class SequenceTagger(Estimator):
         input_dropout: float = 0.3,
         dropout: float = 0.5,
         crf: bool = False,
-        chunk_steps: int | None = 256,
+        chunk_steps: int | None = 128,
         class_weight: ClassWeight = None,
         target_weights: Mapping[str, float] | None = None,
         validation: float = 0.1,
@@ -167,21 +167,21 @@ class SequenceTagger(Estimator):
         self._targets = StepTargets.of(y, lengths)
         ids = self._targets.ids(y, lengths)
         share = self.validation if validation_data is None else 0.0
-        kept, held_out = hold_out(len(lengths), share, groups)
+        kept, held_out = hold_out(lengths, self._most_steps(), share, groups)
         self._reader = SequenceReader.learn(
             sequences, kept, self.min_count, self.lowercase, self.characters is not None
         )
         self._pretrained = self._read_vectors()
-        of_kept = {name: [rows[index] for index in kept] for name, rows in ids.items()}
+        of_kept = {name: take(rows, kept) for name, rows in ids.items()}
         sentences = sentences_of(sequences)
-        self._baseline = Baseline.learn(of_kept, sentences and [sentences[i] for i in kept])
+        self._baseline = Baseline.learn(of_kept, sentences and take(sentences, kept))
         steps = self._reader.encode(sequences)
-        train = self._examples(steps, ids, pieces_of(lengths, kept, self._most_steps()))
+        train = self._examples(steps, ids, kept)
         validation = None
         if validation_data is not None:
             validation = self._labelled(*validation_data)
         elif held_out:
-            validation = self._examples(steps, ids, pieces_of(lengths, held_out, None))
+            validation = self._examples(steps, ids, held_out)
         self.network_ = self._build_seeded()
         self._prepare_network(sequences, kept)
         self.classes_ = self._targets.targets.classes()
@@ -210,11 +210,6 @@ class SequenceTagger(Estimator):
                 "expected an LSTM that is not bidirectional, or chunk_steps"
             )
         return None
-
-    def _training_config(self) -> TrainingConfig:
-        if self.training is None and self._reader.kind != "words":
-            return self.default_training_of_frames
-        return super()._training_config()
 
     def _examples(
         self, steps: Steps, ids: Mapping[str, Sequence[np.ndarray]], pieces: Sequence[Piece]
@@ -287,7 +282,7 @@ class SequenceTagger(Estimator):
     def _network_from(self, mapping: Mapping[str, Any], where: str) -> nn.Module:
         return Tagger(from_mapping(TaggerConfig, mapping, where))
 
-    def _prepare_network(self, sequences: Sequences, kept: Sequence[int]) -> None:
+    def _prepare_network(self, sequences: Sequences, kept: Sequence[Piece]) -> None:
         """Give the network what it takes from the training sequences before it is trained."""
         encoder = self.network_.encoder
         if isinstance(sequences, Frames):

@@ -22,7 +22,7 @@ from fastlstm.data import (
 )
 from fastlstm.models import ForecastNetwork, ForecastNetworkConfig, OutputConfig
 from fastlstm.tasks.estimator import Estimator
-from fastlstm.tasks.forecasting import ForecastExamples, ForecastObjective
+from fastlstm.tasks.forecasting import ForecastExamples, ForecastObjective, begin_with_seasons
 from fastlstm.tasks.forecasting_history import load_history, save_history
 from fastlstm.tasks.forecasting_input import (
     check_steps,
@@ -34,7 +34,6 @@ from fastlstm.tasks.forecasting_input import (
 )
 from fastlstm.tasks.forecasting_recipe import Recipe, choose
 from fastlstm.training import Event
-from fastlstm.training.folder import is_first_process
 
 OutputKind = Literal["quantile", "point", "normal", "student_t", "negative_binomial"]
 PointLoss = Literal["mse", "mae", "huber"]
@@ -93,6 +92,7 @@ class SeriesEstimator(Estimator):
             )
 
         examples = ForecastExamples(windows_of(train), units, recipe.windows)
+        begin_with_seasons(self.network_, examples, season)
         validation = None
         if held_out is not None:
             windows = windows_of(held_out)
@@ -188,8 +188,7 @@ class SeriesEstimator(Estimator):
         self._spread = np.array(state["spread"], dtype=np.float64)
 
     def _save_files(self, folder: Path) -> None:
-        if is_first_process():
-            save_history(folder, self.series_)
+        save_history(folder, self.series_)
 
     def _load_files(self, folder: Path) -> None:
         self.series_ = load_history(folder)

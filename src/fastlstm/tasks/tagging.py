@@ -147,19 +147,19 @@ class TaggingObjective:
         return self._sums(losses, counts, spans, steps)
 
     def figures(self, sums: Mapping[str, Sum]) -> dict[str, float]:
-        """Accuracy, macro F1, cross-entropy and, of spans, their F1; of several targets the mean.
+        """Accuracy, cross-entropy and, where it decides, F1; of several targets the mean.
 
         Macro F1 is the mean over the classes that appear, in truth or in what is said.
         """
-        found: dict[str, list[float]] = {"accuracy": [], "loss": [], "macro_f1": []}
-        for name in self.classes:
+        found: dict[str, list[float]] = {"accuracy": [], "loss": [], self.metric.name: []}
+        for name, classes in self.classes.items():
             found["accuracy"].append(sums[f"{name} right"].mean)
             found["loss"].append(sums[f"{name} loss"].mean)
-            of_classes = [sums[f"{name} f1 {k}"] for k in range(len(self.classes[name]))]
-            seen = [one.mean for one in of_classes if one.count]
-            found["macro_f1"].append(float(np.mean(seen)))
-            if name in self.spans:
-                found.setdefault("span_f1", []).append(sums[f"{name} spans"].mean)
+            if self.metric.name == "macro_f1":
+                of_classes = [sums[f"{name} f1 {k}"] for k in range(len(classes))]
+                found["macro_f1"].append(float(np.mean([f.mean for f in of_classes if f.count])))
+            if self.metric.name == "span_f1":
+                found["span_f1"].append(sums[f"{name} spans"].mean)
         means = {name: float(np.mean(values)) for name, values in found.items()}
         if len(self.classes) > 1:
             accuracies = zip(self.classes, found["accuracy"], strict=True)

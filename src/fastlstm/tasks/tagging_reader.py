@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastlstm.data import DataError
-from fastlstm.tasks.tagging_steps import Frames, Kind, Steps, read_tokens
+from fastlstm.tasks.tagging_steps import Frames, Kind, Piece, Steps, read_tokens, take
 from fastlstm.tasks.tagging_words import WordNumbers, Words
 
 Sequences = list[list[str]] | Frames
@@ -54,20 +54,19 @@ class SequenceReader:
     def learn(
         cls,
         sequences: Sequences,
-        indices: Sequence[int],
+        pieces: Sequence[Piece],
         min_count: int,
         lowercase: bool,
         with_characters: bool,
     ) -> SequenceReader:
-        """Learn from the sequences of the training part.
+        """Learn from the pieces that are trained on.
 
         Raises:
             DataError: `min_count` is below 1.
         """
         if isinstance(sequences, Frames):
             return cls(sequences.kind, sequences.shape, None)
-        chosen = [sequences[index] for index in indices]
-        words = WordNumbers.learn(chosen, min_count, lowercase, with_characters)
+        words = WordNumbers.learn(take(sequences, pieces), min_count, lowercase, with_characters)
         return cls("words", (), words)
 
     def read(self, X: Any) -> Sequences:

@@ -13,6 +13,9 @@ from torch import Tensor
 from fastlstm.data import DataError, split_groups, split_share
 from fastlstm.tasks.errors import TaskError
 
+FEW_SEQUENCES = 20
+"""A share of fewer says little: then pieces of them are held out."""
+
 Kind = Literal["words", "vectors", "images"]
 
 
@@ -83,7 +86,7 @@ class Frames:
 
     def batch(self, pieces: Sequence[Piece]) -> StepBatch:
         """Some pieces, with zeros behind the shorter ones."""
-        chosen = [self.items[index][start:stop] for index, start, stop in pieces]
+        chosen = take(self.items, pieces)
         lengths = torch.tensor([len(item) for item in chosen])
         dtype = np.result_type(*{item.dtype for item in chosen})
         padded = np.zeros((len(chosen), int(lengths.max()), *self.shape), dtype)
@@ -91,10 +94,10 @@ class Frames:
             row[: len(item)] = item
         return StepBatch(torch.from_numpy(padded), lengths, None)
 
-    def statistics(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The mean and spread of each feature, or channel, over some of the sequences."""
+    def statistics(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+        """The mean and spread of each feature, or channel, over some pieces."""
         axes = (0,) if self.kind == "vectors" else (0, 2, 3)
-        chosen = [self.items[index] for index in indices]
+        chosen = take(self.items, pieces)
         count = sum(item.size for item in chosen) / self.shape[0]
         mean = sum(item.sum(axis=axes, dtype=np.float64) for item in chosen) / count
         centre = mean if self.kind == "vectors" else np.reshape(mean, (-1, 1, 1))
@@ -132,25 +135,37 @@ def read_tokens(X: Any) -> list[list[str]] | None:
 
 
 def hold_out(
-    count: int, share: float, groups: Sequence[Hashable] | None
-) -> tuple[list[int], list[int]]:
-    """Which sequences to train on, and which to choose the best epoch by: 0 for none.
+    lengths: Sequence[int], most: int | None, share: float, groups: Sequence[Hashable] | None
+) -> tuple[list[Piece], list[Piece]]:
+    """What to train on, and what to choose the best epoch by.
+
+    Args:
+        lengths: the steps of each sequence.
+        most: the most steps of a piece to train on; None: sequences stay whole.
+        share: what is held out of the groups if there are some, else of the sequences; where these
+            are fewer than 20, of the pieces.
+        groups: of each sequence.
 
     Raises:
-        TaskError: there is one sequence alone, or not a group for each.
+        TaskError: there is one piece alone, or not a group for each sequence.
         DataError: a share that cannot be.
     """
+    count = len(lengths)
     if groups is not None and len(groups) != count:
         raise TaskError(f"{len(groups)} groups for {count} sequences: expected one each")
+    pieces = pieces_of(lengths, range(count), most)
     if not share:
-        return list(range(count)), []
-    if count == 1:
-        raise TaskError(
-            "1 sequence: a share of it cannot be held out for validation; expected more, or "
-            "validation=0"
-        )
+        return pieces, []
+    if groups is None and count < FEW_SEQUENCES:
+        if len(pieces) == 1:
+            raise TaskError(
+                f"1 sequence of {lengths[0]} steps: a share of it cannot be held out for "
+                "validation; expected more, or validation=0"
+            )
+        kept, held_out = split_share(len(pieces), share)
+        return [pieces[index] for index in kept], [pieces[index] for index in held_out]
     kept, held_out = split_share(count, share) if groups is None else split_groups(groups, share)
-    return kept.tolist(), held_out.tolist()
+    return pieces_of(lengths, kept.tolist(), most), pieces_of(lengths, held_out.tolist(), None)
 
 
 def pieces_of(lengths: Sequence[int], indices: Sequence[int], most: int | None) -> list[Piece]:
@@ -162,6 +177,11 @@ def pieces_of(lengths: Sequence[int], indices: Sequence[int], most: int | None) 
         bounds = [length * part // count for part in range(count + 1)]
         pieces += [Piece(index, *pair) for pair in pairwise(bounds)]
     return pieces
+
+
+def take(rows: Sequence[Any], pieces: Sequence[Piece]) -> list[Any]:
+    """What stands at some pieces of sequences."""
+    return [rows[index][start:stop] for index, start, stop in pieces]
 
 
 def _holds_text(item: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fastlstm.data import Vocabulary, pad_ids
-from fastlstm.tasks.tagging_steps import Piece, StepBatch
+from fastlstm.tasks.tagging_steps import Piece, StepBatch, take
 
 WORDS, CHARACTERS = "words.json", "characters.json"
 MOST_CHARACTERS = 32
@@ -103,10 +103,10 @@ class Words:
 
     def batch(self, pieces: Sequence[Piece]) -> StepBatch:
         """Some pieces, with zeros behind shorter sentences and shorter words."""
-        inputs, lengths = pad_ids([self.ids[index][start:stop] for index, start, stop in pieces])
+        inputs, lengths = pad_ids(take(self.ids, pieces))
         if self.characters is None:
             return StepBatch(inputs, lengths, None)
-        words = [self.characters[index][start:stop] for index, start, stop in pieces]
+        words = take(self.characters, pieces)
         most = max(len(word) for sentence in words for word in sentence)
         characters = torch.zeros(*inputs.shape, most, dtype=torch.int64)
         array = characters.numpy()

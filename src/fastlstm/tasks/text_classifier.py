@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from fastlstm.config import from_mapping
 from fastlstm.data import (
     DataError,
     SubwordEncoder,
+    TextColumn,
     TextEncoder,
     VocabularyEncoder,
     WordVectors,
@@ -107,14 +109,17 @@ class TextClassifier(Classifier):
         self.target_weights = target_weights
         self.validation = validation
 
-    def _read_first(self, X: Any) -> list[str]:
+    def _read_first(self, X: Any) -> Sequence[str]:
         return _texts(X)
 
-    def _read(self, X: Any) -> list[str]:
+    def _read(self, X: Any) -> Sequence[str]:
         return _texts(X)
 
-    def _learn(self, examples: list[str], indices: np.ndarray) -> None:
-        texts = [examples[index] for index in indices.tolist()]
+    def _learn(self, examples: Sequence[str], indices: np.ndarray) -> None:
+        if isinstance(examples, TextColumn):
+            texts: Any = examples.select(indices)
+        else:
+            texts = [examples[index] for index in indices.tolist()]
         units: Any = self.units  # the encoder refuses what it does not know
         if units == "subwords":
             self.encoder_: TextEncoder = SubwordEncoder.train(
@@ -124,7 +129,7 @@ class TextClassifier(Classifier):
             self.encoder_ = VocabularyEncoder.train(texts, units, self.min_count, self.lowercase)
         self._pretrained = self._read_vectors()
 
-    def _encode(self, examples: list[str]) -> Inputs:
+    def _encode(self, examples: Sequence[str]) -> Inputs:
         return EncodedTexts(examples, self.encoder_)
 
     def _read_vectors(self) -> WordVectors | None:
@@ -180,22 +185,32 @@ class EncodedTexts:
     """
 
     def __init__(self, texts: Sequence[str], encoder: TextEncoder) -> None:
-        self.ids = [encoder.encode(text) for text in texts]
+        # All in one piece: a list of numbers for each text would take ten times the memory.
+        flat = array("i")
+        ends = np.zeros(len(texts) + 1, dtype=np.int64)
+        for place, text in enumerate(texts, 1):
+            flat.extend(encoder.encode(text))
+            ends[place] = len(flat)
+        self._ids = np.frombuffer(flat, dtype=np.intc)
+        self._ends = ends
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ends) - 1
 
     @property
     def lengths(self) -> list[int]:
         """The number of tokens of each."""
-        return [len(ids) for ids in self.ids]
+        return np.diff(self._ends).tolist()
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Some of the texts as ids (B, T), and their lengths (B)."""
-        return pad_ids([self.ids[index] for index in indices])
+        starts, ends = self._ends[:-1], self._ends[1:]
+        return pad_ids([self._ids[starts[i] : ends[i]] for i in indices])  # type: ignore[misc]
 
 
-def _texts(X: Any) -> list[str]:
+def _texts(X: Any) -> Sequence[str]:
+    if isinstance(X, TextColumn):
+        return X
     texts = list(X) if not isinstance(X, str) else None
     if texts is None:
         raise DataError("one text: expected a list of texts")

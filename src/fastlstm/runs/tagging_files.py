@@ -1,0 +1,173 @@
+"""Files of sequences with a label for each step: CoNLL-U, CoNLL, JSON Lines, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlstm.data import (
+    DataError,
+    TaggedSentences,
+    read_conll,
+    read_conllu,
+    read_table,
+    read_tagged_json_lines,
+)
+from fastlstm.runs.labelled import labels_of
+from fastlstm.runs.sequence_tables import feature_names, feature_values, row_times
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_JSON_LINES = (".jsonl", ".ndjson")
+_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class StepColumns:
+    """Which columns hold what; see `TaggingData`."""
+
+    label: tuple[str, ...]
+    tokens: str | None = None
+    features: tuple[str, ...] | None = None
+    sequence: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Sequences and the label of each step.
+
+    Attributes:
+        X: N lists of tokens, or N arrays `(T_i, F)`.
+        y: N lists of labels for each target; empty where none were asked for.
+        names: what each sequence is called.
+        table: a row for each step, one sequence after another: what predictions are written beside.
+        order: which row of `table` each step is, where these are not in the order of the steps.
+    """
+
+    X: Sequence[Any]
+    y: Mapping[str, Sequence[Sequence[str]]]
+    names: Sequence[str]
+    table: pa.Table | None = None
+    order: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def of_words(self) -> bool:
+        """Whether the steps are words."""
+        return isinstance(self.X[0], list)
+
+    @property
+    def noun(self) -> str:
+        """What the sequences are called."""
+        return "sentences" if self.of_words else "recordings"
+
+    def labels(self) -> Any:
+        """The labels as an estimator takes them: of a single target without its name."""
+        return dict(self.y) if len(self.y) > 1 else next(iter(self.y.values()))
+
+    def select(self, indices: Sequence[int]) -> Tagged:
+        """Some of the sequences."""
+        return Tagged(
+            [self.X[index] for index in indices],
+            {name: [rows[index] for index in indices] for name, rows in self.y.items()},
+            [self.names[index] for index in indices],
+        )
+
+
+def read_tagged(path: Path, columns: StepColumns, labels: bool) -> Tagged:
+    """Read a file; its ending says how.
+
+    Args:
+        path: `.conllu`; `.jsonl` and `.ndjson`, an object a sentence, where no column of sequences
+            is named; `.csv`, `.tsv`, `.parquet`, and JSON Lines with such a column, a row a step;
+            any other is columns of CoNLL, or, without labels and in `.txt`, a sentence a line.
+        columns: which columns hold what.
+        labels: whether the labels must be there; else they are passed over.
+
+    Raises:
+        DataError: the file is missing, or not as `columns` says.
+    """
+    targets = columns.label if labels else ()
+    if path.name.endswith(_TABLES) or columns.sequence is not None:
+        return _read_table(path, columns, targets)
+    if path.suffix == ".conllu":
+        return _of_sentences(read_conllu(path, targets))
+    if path.suffix in _JSON_LINES:
+        return _of_sentences(read_tagged_json_lines(path, columns.tokens or "tokens", targets))
+    if path.suffix == ".txt" and not labels:
+        return _of_sentences(_read_lines(path))
+    return _of_sentences(read_conll(path, targets))
+
+
+def step_table(part: Tagged) -> pa.Table:
+    """A row for each step: the number of its sentence, and its token."""
+    import pyarrow as pa
+
+    numbers = [number for number, tokens in enumerate(part.X, 1) for _ in tokens]
+    tokens = [token for sentence in part.X for token in sentence]
+    return pa.table({"sentence": numbers, "token": pa.array(tokens, pa.string())})
+
+
+def _of_sentences(found: TaggedSentences) -> Tagged:
+    names = [f"sentence {number}" for number in range(1, len(found) + 1)]
+    return Tagged(found.tokens, found.labels, names)
+
+
+def _read_lines(path: Path) -> TaggedSentences:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error.reason}") from error
+    tokens = [line.split() for line in text.split("\n") if line.strip()]
+    if not tokens:
+        raise DataError(f"{path} is empty: expected a sentence a line, spaces between its words")
+    return TaggedSentences(tokens, {})
+
+
+def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tagged:
+    texts = [*targets, *filter(None, [columns.sequence, columns.tokens])]
+    table = read_table(path, texts=texts)
+    if len(table) == 0:
+        raise DataError(f"{path} has no rows")
+    names = [path.stem] * len(table)
+    if columns.sequence is not None:
+        names = labels_of(table, [columns.sequence], str(path))[columns.sequence]
+    numbers: dict[str, int] = {}
+    codes = np.fromiter((numbers.setdefault(n, len(numbers)) for n in names), np.int64, len(names))
+    times = np.arange(len(codes))
+    if columns.time is not None:
+        times = row_times(table, columns.time, path)
+    order = np.lexsort((times, codes))
+    bounds = np.searchsorted(codes[order], np.arange(1, len(numbers)))
+    y = {
+        name: [rows.tolist() for rows in np.split(np.array(found, object)[order], bounds)]
+        for name, found in labels_of(table, targets, str(path)).items()
+    }
+    return Tagged(_steps(table, columns, path, order, bounds), y, list(numbers), table, order)
+
+
+def _steps(
+    table: pa.Table, columns: StepColumns, path: Path, order: np.ndarray, bounds: np.ndarray
+) -> list[Any]:
+    """The words or the frames of each sequence."""
+    if columns.tokens is not None:
+        words = table.column(columns.tokens).to_pylist()
+        missing = next((row for row, word in enumerate(words, 1) if not word), None)
+        if missing is not None:
+            raise DataError(f"{path}, column {columns.tokens!r}: row {missing} has no word")
+        return [rows.tolist() for rows in np.split(np.array(words, object)[order], bounds)]
+    names = feature_names(table, columns, path)
+    values = feature_values({name: table.column(name) for name in names}, len(table), path)
+    return np.split(values[order], bounds)
