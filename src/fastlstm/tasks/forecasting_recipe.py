@@ -127,6 +127,6 @@ def _calendar(series: SeriesSet, train: TimeRange) -> tuple[str, ...]:
     if not usual:
         return ()
     index = int(train.lengths.argmax())
-    stamps = series.stamps(index)[: int(train.lengths[index])]
-    days = (stamps[-1] - stamps[0]) / np.timedelta64(1, "D")
+    last = series.frequency.stamps(series.first[index], train.lengths[index] - 1)
+    days = (last - series.first[index]) / np.timedelta64(1, "D")
     return tuple(name for name in usual if days >= 2 * PERIODS[name])
