@@ -29,7 +29,7 @@ $(stamp): pyproject.toml constraints.txt $(engine_sources) | $(bin)/python
 	touch $@
 
 demo: setup ## Train a classifier of handwritten digits and show its score
-	$(bin)/fastlstm train classify digits
+	$(bin)/fastlstm train classify digits --epochs 15
 
 # `make bench BENCH="--quick"` measures a part; `.venv/bin/python -m benchmarks --help` lists them.
 bench: setup $(bench_stamp) ## Measure the speed beside other libraries; let nothing else run

@@ -36,7 +36,7 @@ def test_help_names_the_commands_in_order(run, arguments):
 def test_help_names_the_tasks(run, group, option):
     status, out, err = run(group, *option)
     assert (status, err) == (0, "")
-    assert commands_in(out)[:2] == ["classify", "text"]
+    assert commands_in(out) == ["classify", "text", "tag", "forecast"]
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_bad_input_is_one_line(run, waves, tmp_path, arguments, message):
 
 def test_a_setting_that_the_network_refuses(run, tmp_path):
     status, _, err = run("train", "classify", "digits", "--set", "pooling=sum", "--output", "one")
-    expected = "pooling must be one of last, mean, max, attention, got 'sum'"
+    expected = "pooling must be one of last, mean, max, concat, attention, got 'sum'"
     assert (status, err) == (2, f"fastlstm: error: {expected}\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -274,40 +274,84 @@ def test_missing_data_folder(run, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_resume_after_an_interrupt_ends_as_if_there_had_been_none(run, waves, tmp_path):
-    options = (*FEATURES, "--hidden-size", 7, "--epochs", 40)
-    arguments = ["train", "classify", waves, *options, "--output", "my run"]
-    child = subprocess.Popen(
-        [sys.executable, "-c", "from fastlstm.cli import main; main()", *map(str, arguments)],
-        cwd=tmp_path,
+def start_child(folder, arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastlstm.cli", *map(str, arguments)],
+        cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    metrics = tmp_path / "my run" / "model" / "metrics.jsonl"
+
+
+def wait_for(path, child):
     deadline = time.monotonic() + 60
-    while not (metrics.exists() and metrics.read_text()) and child.poll() is None:
+    while not path.exists() and child.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    child.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [
+        (signal.SIGINT, "model/model.safetensors"),
+        pytest.param(signal.SIGKILL, "run.json", marks=pytest.mark.heavy),
+        (signal.SIGKILL, "model/checkpoint.safetensors"),
+    ],
+)
+def test_resume_ends_as_if_nothing_had_stopped_it(run, waves, tmp_path, number, after):
+    options = (*FEATURES, "--hidden-size", 7, "--epochs", 8, "--set", "training.batch_size=8")
+    often = ("--set", "training.checkpoint_seconds=0", "--output", "my run")
+    child = start_child(tmp_path, ["train", "classify", waves, *options, *often])
+    wait_for(tmp_path / "my run" / after, child)
+    child.send_signal(number)
     _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert re.fullmatch(
-        r"fastlstm: interrupted in epoch \d+ after \d of 2 batches; to go on: "
-        r"fastlstm train classify --resume 'my run'\n",
-        err,
-    )
-    assert not (tmp_path / "my run" / "scores.json").exists()
-    # It has scores all the same, of its best epoch so far.
-    assert run("evaluate", "my run")[0] == 0
+    if number == signal.SIGINT:
+        assert child.returncode == 130
+        assert re.fullmatch(
+            r"fastlstm: interrupted in epoch \d+ after \d of 6 batches; to go on: "
+            r"fastlstm train classify --resume 'my run'\n",
+            err,
+        )
+        # It has scores all the same, of its best epoch so far.
+        assert run("evaluate", "my run")[0] == 0
+    assert child.returncode != 0
     status, out, err = run("train", "classify", "--resume", "my run")
     assert (status, err) == (0, "")
-    assert re.search(r"resumed in epoch \d+ of 40", out)
+    assert after == "run.json" or re.search(r"resumed in epoch \d+ of 8", out)
     assert run("train", "classify", waves, *options, "--output", "whole")[0] == 0
     one, two = (tmp_path / name / "model" for name in ("my run", "whole"))
     assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
     assert without_seconds(one) == without_seconds(two)
+
+
+def test_two_processes_train_one_run(run, waves, tmp_path):
+    # Without dropout: each process draws its own.
+    options = ["train", "classify", str(waves), *QUICK, "--set", "dropout=0", "--output"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, "-m", "fastlstm.cli", *options, "two"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained in") == 1
+    assert run(*options, "one")[0] == 0
+    one, two = (json.loads((tmp_path / n / "scores.json").read_text()) for n in ("one", "two"))
+    for name, found in one["scores"].items():
+        assert two["scores"][name]["value"] == pytest.approx(found["value"], abs=1e-3)
+
+
+@pytest.mark.heavy
+def test_default_settings_learn_the_digits(run, tmp_path):
+    status, _, err = run("train", "classify", "digits", "--output", "one")
+    assert (status, err) == (0, "")
+    scores = json.loads((tmp_path / "one" / "scores.json").read_text())
+    assert scores["scores"]["accuracy"]["value"] >= 0.95
 
 
 def test_resume_of_another_task(run, waves):

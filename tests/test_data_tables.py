@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -185,3 +186,24 @@ def test_a_million_rows_take_little_memory(file):
     rows, kilobytes = map(int, found.stdout.split())
     assert rows == 10**6
     assert kilobytes * 1024 < 2 * path.stat().st_size
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self/task"), reason="counts threads as Linux lists them"
+)
+def test_an_error_about_columns_starts_no_threads(file):
+    # Where a process ends while Arrow starts them, it is aborted and its exit status is lost.
+    program = """if True:
+        import os, sys
+        from fastlstm.data import DataError, read_table
+        import pyarrow.csv
+        before = len(os.listdir("/proc/self/task"))
+        try:
+            read_table(sys.argv[1], texts=["no such"])
+        except DataError:
+            print(len(os.listdir("/proc/self/task")) - before)
+    """
+    command = [sys.executable, "-c", program, str(file("a,b\n1,2\n"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) <= 1  # Arrow's thread for reading

@@ -188,6 +188,23 @@ def test_what_was_stopped_goes_on(in_a_folder: Path, capsys: pytest.CaptureFixtu
     assert "two one, seed 0: accuracy 0.5000" in capsys.readouterr().out
 
 
+def test_the_page_is_written_after_each_run(
+    in_a_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(estimator: SequenceClassifier, part: str) -> Any:
+        if part == "other":
+            raise KeyboardInterrupt
+        return train(estimator, part)
+
+    benchmark = replace(BENCHMARK, parts=("one", "other"), train=stopped)
+    monkeypatch.setattr(command, "BENCHMARKS", {"two": benchmark})
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["two", "--threads", "1"])
+    assert "`python -m benchmarks.quality two`, 2 parts, seeds 0," in (
+        in_a_folder / "results.md"
+    ).read_text(encoding="utf-8")
+
+
 def test_without_a_name_the_page_is_written_from_what_is_current(in_a_folder: Path) -> None:
     for run in two_seeds():
         keep_run("two", run, in_a_folder / "results")

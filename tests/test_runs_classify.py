@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_held_out_rows(trained):
 def test_the_baseline_is_the_most_frequent_class_of_the_training_part(tmp_path):
     rows = wave_rows(50)
     for place, row in enumerate(rows):
-        row["label"] = "rare" if place % 5 == 0 else "common"
+        row["label"] = "rare" if place % 5 == 0 else "usual"
     data = ClassificationData(str(write_csv(tmp_path / "x.csv", rows)), features=FEATURES)
     outcome = train("classify", data, tmp_path / "run", quick(Classification()))
     found = {metric.name: metric.baseline for metric in outcome.scores.metrics}

@@ -5,14 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import training_launched
-from fastlstm.training import RunFolder, evaluate, fit
-from training_cases import make_clouds
+from fastlstm.training import RunFolder, TrainingError, evaluate, fit, hardware
+from training_cases import make_clouds, make_config, make_objective
 from training_launched import SETTINGS, objective_of, settings
 from two_processes import run_in_two
 
@@ -27,6 +28,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_two_processes_train_as_one(trained: Path, name: str) -> None:
     check(trained, name)
+
+
+def test_processes_that_would_train_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Accelerate answers where the only device cannot be shared.
+    alone = SimpleNamespace(num_processes=1, device=torch.device("mps"))
+    monkeypatch.setattr(hardware, "Accelerator", lambda **settings: alone)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    message = "2 processes were started, and each would train alone on mps: expected device cpu"
+    with pytest.raises(TrainingError, match=message):
+        fit(make_objective(), make_clouds(5), None, make_config(device="auto"))
 
 
 @pytest.mark.heavy

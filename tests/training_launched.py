@@ -28,7 +28,8 @@ from training_cases import Batch, Classify, Clouds, make_clouds, make_config, ma
 
 # 31 examples in batches of 10: shares of 5 and 5, and at the end one of 1 and none.
 SETTINGS: dict[str, dict] = {
-    "plain": {},
+    # On a GPU two processes would need one each.
+    "plain": {"device": "cpu" if torch.accelerator.is_available() else "auto"},
     "accumulated": {"accumulate": 3, "bucket": False},
     "clipped": {"max_gradient_norm": 0.05, "schedule": "plateau"},
     "stretches": {"truncate_steps": 2},

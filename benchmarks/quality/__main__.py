@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.again or not is_kept(name, part, seed):
                     run = measure(BENCHMARKS[name], part, seed)
                     keep_run(name, run, RESULTS)
+                    write_page()
                     print(progress_line(name, run), flush=True)
     write_page()
     return 0

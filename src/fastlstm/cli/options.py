@@ -17,7 +17,11 @@ from fastlstm.config import with_overrides
 
 # What everybody sets, by the name of the option.
 SETTINGS: Mapping[str, tuple[str, str, str]] = {
-    "epochs": ("training.epochs", "INTEGER", "Passes over the training part, at most."),
+    "epochs": (
+        "training.epochs",
+        "INTEGER",
+        "Passes over the training part, at most; without it, as many as it needs.",
+    ),
     "batch_size": ("training.batch_size", "INTEGER", "Examples in a batch."),
     "learning_rate": ("training.learning_rate", "NUMBER", "The highest of the schedule."),
     "hidden_size": ("lstm.hidden_size", "INTEGER", "LSTM units of a layer, in one direction."),

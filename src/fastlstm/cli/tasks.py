@@ -7,6 +7,7 @@ and `fastlstm --help` should not wait for them.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +21,9 @@ from fastlstm.cli.options import RUN_PANEL, Option, data_options, settings_optio
 
 SUMMARIES: Mapping[str, str] = {
     "classify": "Name whole sequences: sensors, recordings, images read row by row.",
-    "forecast": "Forecast series: sales, loads, traffic, one or many, with intervals.",
     "text": "Name texts: reviews, messages, sentences.",
     "tag": "Name each step of a sequence: words of sentences, frames of recordings.",
+    "forecast": "Forecast series: sales, loads, traffic, one or many, with intervals.",
 }
 
 
@@ -63,7 +64,7 @@ class TrainGroup(TaskGroup):
             Option("resume", Path, _RESUME, RUN_PANEL, None, "FOLDER"),
         ]
         return _command(
-            lambda values: start(task, values, Console()), name, [_source(task.sets), *options]
+            lambda values: start(task, values, _console()), name, [_source(task.sets), *options]
         )
 
 
@@ -100,6 +101,11 @@ class TuneGroup(TaskGroup):
         return _command(
             lambda values: tune(task, values, Console()), name, [_source(task.sets), *options]
         )
+
+
+def _console() -> Console:
+    """Where to write; of several processes the first one alone does."""
+    return Console(quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _source(sets: Any) -> inspect.Parameter:

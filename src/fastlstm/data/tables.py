@@ -131,7 +131,10 @@ def _header(source: Any, shown: str) -> tuple[str, list[str]]:
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
     try:
         names = pyarrow.csv.read_csv(
-            pa.BufferReader(line + b"\n"), parse_options=options
+            pa.BufferReader(line + b"\n"),
+            # A process that ends while Arrow starts its threads is aborted, and so is an error.
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
+            parse_options=options,
         ).column_names
     except pa.ArrowInvalid as error:
         raise DataError(f"{shown} is empty: expected a line of column names") from error

@@ -75,7 +75,7 @@ class Classification:
         "lstm.hidden_size": Whole(32, 256, log=True),
         "lstm.bidirectional": Choice(("true", "false")),
         "training.learning_rate": Real(5e-4, 1e-2, log=True),
-        "pooling": Choice(("last", "mean", "max", "attention")),
+        "pooling": Choice(("last", "mean", "max", "concat", "attention")),
         "dropout": Real(0.0, 0.5),
     }
 

@@ -21,6 +21,7 @@ from fastlstm.report import LearningCurves, Scores, Summary
 from fastlstm.runs.run import Run
 from fastlstm.runs.task import Parts
 from fastlstm.training import Metric, RunFolder, RunFolderError
+from fastlstm.training.folder import is_first_process
 
 SCORES = "scores.json"
 REPORT = "report.html"
@@ -45,6 +46,8 @@ class Outcome:
 
 def finish(run: Run, estimator: Any, parts: Parts) -> Outcome:
     """Measure the estimator on the test part and write `scores.json` and `report.html`.
+
+    Of several processes the first one alone writes.
 
     Raises:
         RunFolderError: the disk refuses.
@@ -75,6 +78,8 @@ def finish(run: Run, estimator: Any, parts: Parts) -> Outcome:
         "versions": _versions(),
         "date": _now().isoformat(timespec="seconds"),
     }
+    if not is_first_process():
+        return Outcome(run.path, results.scores, estimator, seconds)
     try:
         write_atomically(run.path / SCORES, (json.dumps(figures, indent=2) + "\n").encode())
         report.write(run.path / REPORT, summary, sections)

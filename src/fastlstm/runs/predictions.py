@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,20 @@ def _csv(table: pa.Table, delimiter: str = ",") -> bytes:
 
     stream = io.BytesIO()
     options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
-    pyarrow.csv.write_csv(table, stream, options)
+    pyarrow.csv.write_csv(_without_empty_fractions(table), stream, options)
     return stream.getvalue()
+
+
+def _without_empty_fractions(table: pa.Table) -> pa.Table:
+    """Times in whole seconds where they are such: `08:00:00` and not `08:00:00.000000`."""
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            with suppress(pa.ArrowInvalid):  # a time that has a fraction of a second
+                seconds = table.column(place).cast(pa.timestamp("s", field.type.tz))
+                table = table.set_column(place, field.name, seconds)
+    return table
 
 
 def _tsv(table: pa.Table) -> bytes:

@@ -29,7 +29,8 @@ class DataConfig:
         validation: the file to choose the best epoch by; None: a share of the training part.
         test: the file to measure on; None: a share of `source`, drawn with a seed of its own, or
             the official part of a named set.
-        test_share: that share.
+        test_share: the share of the source that is held out for the test where nothing else is
+            given for it.
     """
 
     source: str

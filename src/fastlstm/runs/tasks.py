@@ -11,9 +11,9 @@ from fastlstm.runs.task import Task
 # Where each task's class is: module and name.
 TASKS: Mapping[str, tuple[str, str]] = {
     "classify": ("classification", "Classification"),
-    "forecast": ("forecasting", "Forecasting"),
     "text": ("text", "TextClassification"),
     "tag": ("tagging", "Tagging"),
+    "forecast": ("forecasting", "Forecasting"),
 }
 
 

@@ -58,7 +58,7 @@ class TextClassification:
         "lstm.hidden_size": Whole(32, 256, log=True),
         "embedding_size": Whole(32, 256, log=True),
         "training.learning_rate": Real(5e-4, 1e-2, log=True),
-        "pooling": Choice(("last", "mean", "max", "attention")),
+        "pooling": Choice(("last", "mean", "max", "concat", "attention")),
         "dropout": Real(0.0, 0.7),
         "word_dropout": Real(0.0, 0.5),
     }

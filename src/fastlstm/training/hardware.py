@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -61,7 +62,8 @@ class Hardware:
         wanted = self._config.device
         try:
             accelerator = Accelerator(
-                cpu=wanted == "cpu",
+                # Several processes find each other on CPUs only where Accelerate is told of these.
+                cpu=wanted == "cpu" or (wanted == "auto" and not torch.accelerator.is_available()),
                 mixed_precision=_ACCELERATE_PRECISION[self._config.precision],
                 # Accumulation is ours; a launcher's setting would divide the loss once more.
                 gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
@@ -73,6 +75,12 @@ class Hardware:
         if wanted not in ("auto", accelerator.device.type):
             raise TrainingError(
                 f"device is {wanted}, and there is none: expected auto or {accelerator.device.type}"
+            )
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started > 1 and accelerator.num_processes == 1:
+            raise TrainingError(
+                f"{started} processes were started, and each would train alone on "
+                f"{accelerator.device.type}: expected device cpu, or one process"
             )
         if self._config.precision == "float16" and accelerator.device.type == "cpu":
             raise TrainingError("precision is float16: expected float32 or bfloat16 on a CPU")
