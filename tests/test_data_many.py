@@ -1,9 +1,11 @@
 """A million examples: what is kept as one array, and that it is what the many would be."""
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +128,7 @@ CHILD = """
 import sys
 from fastlstm.runs import train, find_task
 from fastlstm.config import with_overrides
+from fastlstm.training import BatchesDone, Started
 
 task = find_task(sys.argv[1])
 
@@ -140,7 +143,8 @@ def peak():
 
 
 def stop(event):
-    raise Stop
+    if isinstance(event, BatchesDone if task.name == "forecast" else Started):
+        raise Stop
 
 
 def start(file):
@@ -188,6 +192,18 @@ def write_steps(path: Path, rows: int) -> Path:
     return path
 
 
+def write_series(path: Path, rows: int) -> Path:
+    """A row for each hour of series of 1,000; of fewer rows, one series."""
+    steps = np.arange(rows)
+    columns = {
+        "unique_id": [f"s{number}" for number in steps // 1000],
+        "ds": np.datetime64("2020-01-01", "s") + (steps % 1000).astype("timedelta64[h]"),
+        "y": np.random.default_rng(0).normal(size=rows).cumsum().round(3),
+    }
+    pa.csv.write_csv(pa.table(columns), path)
+    return path
+
+
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measured on Linux")
 FORMS = pytest.mark.parametrize(
     ("write", "options"), [(write_rows, ()), (write_steps, ("sequence=id", "time=t"))]
@@ -215,3 +231,37 @@ def test_nothing_of_an_array_is_there_twice(tmp_path, monkeypatch):
 def test_a_million_rows_take_at_most_twice_their_size(tmp_path, write, options):
     few, many = write(tmp_path / "few.csv", 500), write(tmp_path / "many.csv", 1_000_000)
     assert growth("classify", few, many, *options) <= 2 * many.stat().st_size
+
+
+@linux
+@pytest.mark.heavy
+def test_a_million_steps_of_series_take_at_most_twice_their_size(tmp_path):
+    few = write_series(tmp_path / "few.csv", 1_000)
+    many = write_series(tmp_path / "many.csv", 1_000_000)
+    assert growth("forecast", few, many, "id=unique_id") <= 2 * many.stat().st_size
+
+
+def test_steps_of_series_are_kept_as_their_values(tmp_path):
+    rows = 200_000
+    task = find_task("forecast")
+    path = write_series(tmp_path / "many.csv", rows)
+    data = task.data(str(path), id="unique_id")
+    table = pa.total_allocated_bytes()
+    parts = task.read(data)
+    assert pa.total_allocated_bytes() == table  # nothing holds the table
+    series = parts.test.series
+    assert {name: array.nbytes for name, array in series.values.items()} == {"y": 4 * rows}
+
+    def stop(event):
+        raise KeyboardInterrupt
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            task.fit(task.settings(), parts, on_event=stop)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The calendar of all rows would be 16 bytes a row, and a copy of the values 8 as float64.
+    assert peak / rows < 24

@@ -199,10 +199,19 @@ def test_future(library):
 
 
 def test_calendar_of_each_series():
-    series = read_series(long_frame()).with_calendar(["weekday"])
+    series = read_series(long_frame(), SeriesColumns(future=("f",))).with_calendar(["weekday"])
+    assert list(series.values) == ["y", "f"]  # the calendar is not kept for each row
+    found = series.known_ahead(np.array([0, 0, 0, 1, 1]), np.arange(5))
     # Tuesday to Thursday, then Monday and Tuesday.
     shares = np.array([1, 2, 3, 0, 1]) / 7
-    np.testing.assert_allclose(series.values["weekday_cos"], np.cos(2 * np.pi * shares), atol=1e-6)
+    np.testing.assert_array_equal(found[:, 0], series.values["f"])
+    np.testing.assert_allclose(found[:, 1], np.sin(2 * np.pi * shares), atol=1e-6)
+    np.testing.assert_allclose(found[:, 2], np.cos(2 * np.pi * shares), atol=1e-6)
+    # Behind the end of a series, and for several rows of each.
+    ahead = read_series(long_frame()).with_calendar(["weekday"])
+    found = ahead.known_ahead(np.array([[0], [1]]), np.array([[2, 3], [4, 5]]))
+    shares = np.array([[3, 4], [1, 2]]) / 7
+    np.testing.assert_allclose(found[..., 0], np.sin(2 * np.pi * shares), atol=1e-6)
     with fails("column 'month_sin' has the name of a calendar feature: rename it"):
         read_series(
             long_frame().rename(columns={"p": "month_sin"}), SeriesColumns(past=("month_sin",))

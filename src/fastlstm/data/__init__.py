@@ -35,7 +35,15 @@ from fastlstm.data.series import (
     StaticCovariates,
     series_from_array,
 )
-from fastlstm.data.series_frames import forecast_frame, read_future, read_series, stamped_frame
+from fastlstm.data.series_frames import (
+    SeriesRows,
+    forecast_frame,
+    read_future,
+    read_rows,
+    read_series,
+    series_of_rows,
+    stamped_frame,
+)
 from fastlstm.data.sources import SOURCES, Source, find_source, get_source, list_sources
 from fastlstm.data.split import (
     combined_ids,
@@ -80,6 +88,7 @@ __all__ = [
     "Scaler",
     "Sequences",
     "SeriesColumns",
+    "SeriesRows",
     "SeriesSet",
     "Source",
     "StaticCovariates",
@@ -121,12 +130,14 @@ __all__ = [
     "read_conll",
     "read_conllu",
     "read_future",
+    "read_rows",
     "read_series",
     "read_table",
     "read_tagged_json_lines",
     "read_word_vectors",
     "release_memory",
     "series_from_array",
+    "series_of_rows",
     "split_groups",
     "split_share",
     "split_stratified",

@@ -9,6 +9,9 @@ import numpy as np
 from fastlstm.data.errors import DataError
 from fastlstm.data.series import FrameStyle, TimeKind
 
+_STRETCH = 2**14
+"""So many rows at a time: a long column is not there again in each form that it goes through."""
+
 
 def open_frame(frame: Any, needed: Sequence[str]) -> Any:
     """Look at a data frame through narwhals.
@@ -51,13 +54,17 @@ def codes_of(opened: Any, name: str) -> tuple[np.ndarray, list[Any]]:
     if array.null_count:
         row = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0]
         raise DataError(f"column {name!r} is missing in row {row}")
-    # Encoded before the chunks are joined: the names are longer than their numbers.
-    encoded = array.dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):  # as some versions return for a single chunk
-        encoded = encoded.chunk(0)
-    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    codes = np.empty(len(array), dtype=np.int32)
+    numbers: dict[Any, int] = {}
+    for start in range(0, len(codes), _STRETCH):
+        part = array.slice(start, _STRETCH)
+        if isinstance(part, pa.ChunkedArray):
+            part = pa.concat_arrays(part.chunks)
+        encoded = part.dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        of_part = np.array([numbers.setdefault(name, len(numbers)) for name in names])
+        codes[start : start + len(part)] = of_part[encoded.indices.to_numpy()]
+    return codes, list(numbers)
 
 
 def numbers_of(opened: Any, name: str) -> np.ndarray:
@@ -71,10 +78,13 @@ def numbers_of(opened: Any, name: str) -> np.ndarray:
     column = opened[name]
     if not (column.dtype.is_numeric() or column.dtype == nw.Boolean):
         raise DataError(f"column {name!r} holds {column.dtype}: expected numbers")
-    column = column.cast(nw.Float32)
-    if column.null_count():
-        column = column.fill_null(float("nan"))
-    return np.asarray(column.to_numpy(), dtype=np.float32)
+    numbers = np.empty(len(column), dtype=np.float32)
+    for start in range(0, len(numbers), _STRETCH):
+        part = column[slice(start, start + _STRETCH)].cast(nw.Float32)
+        if part.null_count():
+            part = part.fill_null(float("nan"))
+        numbers[start : start + _STRETCH] = part.to_numpy()
+    return numbers
 
 
 def stamps_of(opened: Any, name: str) -> tuple[np.ndarray, FrameStyle]:
@@ -114,7 +124,11 @@ def shown(stamp: Any) -> str:
 def _datetimes(column: Any) -> np.ndarray:
     import narwhals.stable.v2 as nw
 
-    return np.asarray(column.cast(nw.Datetime("us")).to_numpy()).astype("datetime64[us]")
+    found = np.empty(len(column), dtype="datetime64[us]")
+    for start in range(0, len(found), _STRETCH):
+        part = slice(start, start + _STRETCH)
+        found[part] = column[part].cast(nw.Datetime("us")).to_numpy()
+    return found
 
 
 def _time_kind(column: Any, name: str) -> tuple[TimeKind, str | None]:

@@ -16,6 +16,8 @@ DAY = 86_400 * SECOND
 
 Unit = Literal["integers", "microseconds", "business days", "months"]
 
+_STRETCH = 2**16  # rows
+
 _FIXED = {
     "s": SECOND,
     "sec": SECOND,
@@ -187,19 +189,32 @@ def infer_frequency(stamps: np.ndarray, offsets: np.ndarray) -> Frequency:
     if not inside.any():
         raise DataError("cannot tell the frequency from series of one row: give `frequency`")
     inside = inside[1:]
-    distances = np.diff(stamps).view(np.int64)[inside]
+    distances, counts = _distances(stamps, inside)
+    step = int(distances[counts.argmax()])
     if stamps.dtype.kind != "M":
-        return Frequency("integers", _most_common(distances))
+        return Frequency("integers", step)
     if distances.min() >= 28 * DAY:
         months = _infer_months(stamps, offsets, inside)
         if months is not None:
             return months
-    step = _most_common(distances)
     if step == DAY and (distances % DAY == 0).all() and (distances == 3 * DAY).any():
         weekend = ~np.is_busday(stamps.astype("datetime64[D]"))
         if not weekend.any():
             return Frequency("business days", 1)
     return Frequency("microseconds", step)
+
+
+def _distances(stamps: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distances of two rows of a series, ascending, and how often each of them is there."""
+    counts: dict[int, int] = {}
+    # A stretch at a time: the distances of all rows are as long as the stamps.
+    for start in range(0, len(inside), _STRETCH):
+        part = np.diff(stamps[start : start + _STRETCH + 1]).view(np.int64)
+        found, times = np.unique(part[inside[start : start + _STRETCH]], return_counts=True)
+        for distance, count in zip(found.tolist(), times.tolist(), strict=True):
+            counts[distance] = counts.get(distance, 0) + count
+    distances = np.array(sorted(counts))
+    return distances, np.array([counts[distance] for distance in distances.tolist()])
 
 
 def _infer_months(stamps: np.ndarray, offsets: np.ndarray, inside: np.ndarray) -> Frequency | None:
@@ -220,8 +235,6 @@ def _days_of(months: np.ndarray) -> np.ndarray:
 
 
 def _most_common(values: np.ndarray) -> int:
-    if (values == values[0]).all():
-        return int(values[0])
     found, counts = np.unique(values, return_counts=True)
     return int(found[counts.argmax()])
 

@@ -103,7 +103,8 @@ class SeriesSet:
         values: float32 `(offsets[-1],)` for each column, without missing values.
         columns: the roles of the columns.
         static: what never changes.
-        calendar: the names of calendar features that `values` holds.
+        calendar: the names of calendar features that are known ahead. They are calculated where
+            they are read: kept for every row, they would take more than the values.
         style: how the user's frame looked.
     """
 
@@ -134,6 +135,27 @@ class SeriesSet:
     def stamps(self, index: int) -> np.ndarray:
         """The time stamps of one series, `(T_i,)`."""
         return self.frequency.stamps(self.first[index], np.arange(self.lengths[index]))
+
+    def known_ahead(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """What is known ahead at some steps: the values of `future_names`.
+
+        Args:
+            numbers: which series each row is one of, int64, of a shape that broadcasts to `rows`.
+            rows: as in `offsets`; they may lie behind the end of a series where it has calendar
+                features only.
+
+        Returns:
+            float32, of the shape of `rows` and an axis of F.
+        """
+        found = np.empty((*rows.shape, len(self.future_names)), dtype=np.float32)
+        for position, name in enumerate(self.columns.future):
+            found[..., position] = self.values[name][rows]
+        if self.calendar:
+            stamps = self.frequency.stamps(self.first[numbers], rows - self.offsets[numbers])
+            features = calendar_features(stamps, self.calendar)
+            for position, values in enumerate(features.values(), len(self.columns.future)):
+                found[..., position] = values
+        return found
 
     def future_stamps(self, horizon: int) -> np.ndarray:
         """The time stamps that follow each series, `(N, horizon)`."""
@@ -186,13 +208,15 @@ class SeriesSet:
 
     def _cut(self, first: np.ndarray, stop: np.ndarray) -> "SeriesSet":
         """The rows of each series from `first` to before `stop`, with the stamps as they are."""
-        lengths = stop - first
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
+        # Slices, as the numbers of all rows would take more than their values.
+        parts = [slice(*part) for part in zip(first.tolist(), stop.tolist(), strict=True)]
         return replace(
             self,
-            offsets=offsets,
-            values={name: values[rows] for name, values in self.values.items()},
+            offsets=np.concatenate([[0], np.cumsum(stop - first)]),
+            values={
+                name: np.concatenate([values[part] for part in parts])
+                for name, values in self.values.items()
+            },
         )
 
     def with_calendar(self, names: Sequence[str]) -> "SeriesSet":
@@ -204,16 +228,10 @@ class SeriesSet:
         Raises:
             DataError: as for `calendar_features`, or a column has the name of a feature.
         """
-        added: dict[str, np.ndarray] = {}
-        for index in range(len(self)):
-            part = slice(self.offsets[index], self.offsets[index + 1])
-            for name, values in calendar_features(self.stamps(index), names).items():
-                whole = added.setdefault(name, np.empty(self.offsets[-1], dtype=np.float32))
-                whole[part] = values
-        for name in added:
+        for name in calendar_features(self.first, names):
             if name in self.values:
                 raise DataError(f"column {name!r} has the name of a calendar feature: rename it")
-        return replace(self, values=self.values | added, calendar=(*self.calendar, *names))
+        return replace(self, calendar=(*self.calendar, *names))
 
 
 def series_from_array(

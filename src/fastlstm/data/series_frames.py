@@ -1,6 +1,6 @@
 """Long data frames as series on a regular grid, and forecasts as such frames again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from fastlstm.data.errors import DataError
 from fastlstm.data.filling import Fill, check_fill, fill_missing
 from fastlstm.data.frame_columns import codes_of, numbers_of, open_frame, shown, stamps_of
 from fastlstm.data.frequency import Frequency, infer_frequency
-from fastlstm.data.series import FrameStyle, SeriesColumns, SeriesSet
+from fastlstm.data.series import FrameStyle, SeriesColumns, SeriesSet, StaticCovariates
 from fastlstm.data.static import read_static
+from fastlstm.data.tables import release_memory
 
 _STRETCH = 2**16  # rows
 
@@ -47,33 +48,102 @@ def read_series(
             column, the series and the time stamp.
     """
     check_fill(fill)
+    rows = read_rows(frame, columns, static_frame, known_categories)
+    return series_of_rows(rows, frequency, fill)
+
+
+@dataclass
+class SeriesRows:
+    """The rows of a long frame: all that is needed of it, as arrays of their own.
+
+    Args:
+        names: the identifiers, in the order in which they appear.
+        codes: the number of the series of each row, `(S,)`.
+        stamps: `datetime64[us]` or int64, `(S,)`.
+        values: float32 `(S,)` for each column; missing ones are NaN.
+        columns: the roles of the columns.
+        static: what never changes.
+        style: how the frame looks.
+    """
+
+    names: list[Any]
+    codes: np.ndarray
+    stamps: np.ndarray
+    values: dict[str, np.ndarray]
+    columns: SeriesColumns
+    static: StaticCovariates
+    style: FrameStyle
+
+    def sort(self) -> None:
+        """Order the rows by series and time, one array after the other."""
+        codes, stamps = self.codes, self.stamps
+        same = codes[1:] == codes[:-1]
+        if ((codes[1:] > codes[:-1]) | (same & (stamps[1:] >= stamps[:-1]))).all():
+            return
+        order = np.lexsort((stamps, codes))
+        del codes, stamps, same
+        self.codes = self.codes[order]
+        self.stamps = self.stamps[order]
+        for name in self.values:
+            self.values[name] = self.values[name][order]
+
+
+def read_rows(
+    frame: Any,
+    columns: SeriesColumns | None = None,
+    static_frame: Any = None,
+    known_categories: Mapping[str, list[str]] | None = None,
+) -> SeriesRows:
+    """The first half of `read_series`: the frame is not needed after it.
+
+    Of a frame that nobody else holds, each column goes as soon as it is read. Arguments and errors
+    are those of `read_series`; `series_of_rows` is the second half.
+    """
     columns = columns or SeriesColumns()
     identifier = [columns.identifier] if columns.identifier is not None else []
     static_columns = () if static_frame is not None else columns.static
     opened = open_frame(frame, [*identifier, columns.time, *columns.values, *static_columns])
-    stamps, style = stamps_of(opened, columns.time)
+    del frame
+    count = len(opened)
     if columns.identifier is None:
-        codes, names = np.zeros(len(stamps), dtype=np.int64), [0]
+        codes, names = np.zeros(count, dtype=np.int32), [0]
     else:
         codes, names = codes_of(opened, columns.identifier)
-    order = _order(codes, stamps)
-    if order is not None:
-        codes, stamps = codes[order], stamps[order]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(names)))])
+    static = read_static(
+        opened if static_frame is None else static_frame,
+        columns,
+        names,
+        codes,
+        known_categories,
+        own_frame=static_frame is not None,
+    )
+    # What has been read is let go, so that nothing is there in both forms for long.
+    opened = _without(opened, [*identifier, *static_columns])
+    stamps, style = stamps_of(opened, columns.time)
+    opened = _without(opened, [columns.time])
+    values = {name: numbers_of(opened, name) for name in columns.values}
+    return SeriesRows(names, codes, stamps, values, columns, static, style)
+
+
+def series_of_rows(
+    rows: SeriesRows, frequency: str | Frequency | None = None, fill: Fill = "error"
+) -> SeriesSet:
+    """The second half of `read_series`, with its arguments and errors; it sorts the rows."""
+    check_fill(fill)
+    rows.sort()
+    names, codes, stamps, columns = rows.names, rows.codes, rows.stamps, rows.columns
+    offsets = np.searchsorted(codes, np.arange(len(names) + 1, dtype=codes.dtype))
     _check_twice(codes, stamps, names)
     if isinstance(frequency, str):
         frequency = Frequency.parse(frequency)
     frequency = frequency or infer_frequency(stamps, offsets)
     grid = _Grid.of(codes, stamps, offsets, frequency, names)
-    if not grid.complete and fill == "error":
+    if grid.rows is not None and fill == "error":
         raise DataError(grid.missing_message(names))
     values = {}
-    for name in columns.values:
-        array = numbers_of(opened, name)
-        array = grid.place(array if order is None else array[order])
+    for name, array in rows.values.items():
+        array = grid.place(array)
         how = "forward" if fill == "zero" and name not in columns.targets else fill
-        if np.isnan(array).any():
-            array = array.copy()  # it may be the user's own memory
         row = fill_missing(array, grid.offsets, how)
         if row is None and not np.isfinite(array).all():
             row = int((~np.isfinite(array)).argmax())
@@ -87,15 +157,8 @@ def read_series(
         frequency=frequency,
         values=values,
         columns=columns,
-        static=read_static(
-            opened if static_frame is None else static_frame,
-            columns,
-            names,
-            codes if order is None else codes[np.argsort(order)],
-            known_categories,
-            own_frame=static_frame is not None,
-        ),
-        style=style,
+        static=rows.static,
+        style=rows.style,
     )
 
 
@@ -105,7 +168,7 @@ class _Grid:
 
     offsets: np.ndarray
     first: np.ndarray
-    rows: np.ndarray
+    rows: np.ndarray | None  # None where there is a row for each step
     frequency: Frequency
 
     @classmethod
@@ -121,33 +184,31 @@ class _Grid:
             kind = "integers" if stamps.dtype.kind == "i" else "dates"
             raise DataError(f"a frequency of {frequency} does not fit time stamps that are {kind}")
         first = stamps[offsets[:-1]]
-        positions = np.empty(len(stamps), dtype=np.int64)
         # A stretch at a time: the arrays between are as long as what is calculated at once.
-        for start in range(0, len(stamps), _STRETCH):
-            part = slice(start, start + _STRETCH)
-            positions[part], exact = frequency.positions(stamps[part], first[codes[part]])
+        parts = [slice(start, start + _STRETCH) for start in range(0, len(stamps), _STRETCH)]
+        for part in parts:
+            _, exact = frequency.positions(stamps[part], first[codes[part]])
             if not exact.all():
-                row = start + int((~exact).argmax())
+                row = part.start + int((~exact).argmax())
                 raise DataError(
                     f"series {names[codes[row]]!r}: {shown(stamps[row])} is not a whole number of "
                     f"steps ({frequency}) after {shown(first[codes[row]])}: give `frequency`, or "
                     f"resample the data"
                 )
-        lengths = positions[offsets[1:] - 1] + 1
-        grid = np.concatenate([[0], np.cumsum(lengths)])
-        for start in range(0, len(stamps), _STRETCH):
-            part = slice(start, start + _STRETCH)
-            positions[part] += grid[codes[part]]
-        return cls(grid, first, positions, frequency)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.rows) == self.offsets[-1]
+        last, _ = frequency.positions(stamps[offsets[1:] - 1], first)
+        grid = np.concatenate([[0], np.cumsum(last + 1)])
+        if grid[-1] == len(stamps):  # no step is there twice, and so none is missing
+            return cls(grid, first, None, frequency)
+        rows = np.empty(len(stamps), dtype=np.int64)
+        for part in parts:
+            found, _ = frequency.positions(stamps[part], first[codes[part]])
+            rows[part] = found + grid[codes[part]]
+        return cls(grid, first, rows, frequency)
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows at their steps, NaN at the steps between."""
-        if self.complete:
-            return np.ascontiguousarray(values)
+        if self.rows is None:
+            return values
         placed = np.full(self.offsets[-1], np.nan, dtype=np.float32)
         placed[self.rows] = values
         return placed
@@ -158,6 +219,7 @@ class _Grid:
         return f"series {names[series]!r} at {shown(stamp)}"
 
     def missing_message(self, names: list[Any]) -> str:
+        assert self.rows is not None
         there = np.zeros(self.offsets[-1], dtype=bool)
         there[self.rows] = True
         where = self.where(int(there.argmin()), names)
@@ -282,12 +344,12 @@ def _place_future(frame: Any, series: SeriesSet, known: dict[str, np.ndarray]) -
         array[index[inside], steps[inside]] = numbers_of(opened, name)[rows[inside]]
 
 
-def _order(codes: np.ndarray, stamps: np.ndarray) -> np.ndarray | None:
-    """How to sort rows by series and time; None where they are."""
-    same = codes[1:] == codes[:-1]
-    if ((codes[1:] > codes[:-1]) | (same & (stamps[1:] >= stamps[:-1]))).all():
-        return None
-    return np.lexsort((stamps, codes))
+def _without(opened: Any, names: Sequence[str]) -> Any:
+    """A frame without columns, and its memory without what nobody needs any more."""
+    left = opened.drop(names)
+    del opened
+    release_memory()
+    return left
 
 
 def _check_twice(codes: np.ndarray, stamps: np.ndarray, names: list[Any]) -> None:

@@ -185,7 +185,7 @@ class Windows:
             past=_gather(series, columns.targets, past),
             observed=_observed(series, number, origin, self.input_chunk),
             past_covariates=_gather(series, columns.past, past),
-            future_covariates=_gather(series, series.future_names, both),
+            future_covariates=torch.from_numpy(series.known_ahead(number[:, None], both)),
             static_numbers=torch.from_numpy(series.static.numbers[number]),
             static_categories=torch.from_numpy(series.static.categories[number]),
             target=_gather(series, columns.targets, ahead),
@@ -209,7 +209,7 @@ def latest_windows(
     """
     number, origin = np.arange(len(series)), series.offsets[1:]
     past = _rows(series, number, origin, input_chunk)
-    behind = _gather(series, series.future_names, past)
+    behind = torch.from_numpy(series.known_ahead(number[:, None], past))
     ahead = np.zeros((len(series), horizon, len(series.future_names)), dtype=np.float32)
     for position, name in enumerate(series.future_names):
         ahead[:, :, position] = future[name]

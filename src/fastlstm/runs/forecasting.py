@@ -17,8 +17,11 @@ from fastlstm.data import (
     load_airline,
     load_ett,
     load_sunspots,
+    read_rows,
     read_series,
     read_table,
+    release_memory,
+    series_of_rows,
 )
 from fastlstm.runs.forecast_results import results_of
 from fastlstm.runs.forecast_series import ForecastData, SeriesPart, future_rows, series_columns
@@ -136,7 +139,9 @@ def _read_columns(columns: SeriesColumns, path: Path) -> pa.Table:
 
 def _read_file(data: ForecastData, path: Path) -> SeriesSet:
     columns = series_columns(data)
-    return read_series(_read_columns(columns, path), columns, data.frequency, data.fill)
+    rows = read_rows(_read_columns(columns, path), columns)  # which is the only one to hold them
+    release_memory()
+    return series_of_rows(rows, data.frequency, data.fill)
 
 
 def _test_steps(series: SeriesSet, data: ForecastData) -> int:

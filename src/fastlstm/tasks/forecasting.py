@@ -17,8 +17,8 @@ from fastlstm.training import Loss, Metric, Sum
 PREDICTION_BATCH = 256
 """How many windows are forecast at once."""
 
-SEASON_WINDOWS = 512
-"""How many windows are looked at to see whether there are seasons."""
+SEASON_WINDOWS, SEASON_BATCH = 512, 32
+"""How many windows are looked at to see whether there are seasons, and how many at once."""
 
 
 class ForecastBatch(NamedTuple):
@@ -97,15 +97,18 @@ def begin_with_seasons(network: ForecastNetwork, examples: ForecastExamples, sea
     if network.skip is None or season == 1 or config.window < season or counts:
         return
     weight = seasonal_mean(config.window, config.horizon, season)
-    batch = examples.batch(range(min(len(examples), SEASON_WINDOWS)))
-    past = batch.inputs[0]
-    assert past is not None
-    location, scale = window_units(config.normalization, past)
-    values = ((past - location) / scale).nan_to_num()
-    without = (batch.target - location) / batch.unit
-    left = without - weight @ values * (scale / batch.unit)
+    withouts, lefts = [], []
+    count = min(len(examples), SEASON_WINDOWS)
+    for first in range(0, count, SEASON_BATCH):
+        batch = examples.batch(range(first, min(first + SEASON_BATCH, count)))
+        past = batch.inputs[0]
+        assert past is not None
+        location, scale = window_units(config.normalization, past)
+        values = ((past - location) / scale).nan_to_num()
+        withouts.append((batch.target - location) / batch.unit)
+        lefts.append(withouts[-1] - weight @ values * (scale / batch.unit))
     # A mean that is off by as much at each window, as in a series that grows, is soon learned.
-    if left.var(0).sum() < without.var(0).sum():
+    if torch.cat(lefts).var(0).sum() < torch.cat(withouts).var(0).sum():
         with torch.no_grad():
             network.skip.weight.copy_(weight)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from fastlstm.data import (
     series_from_array,
 )
 from fastlstm.tasks.errors import TaskError
+
+_STRETCH = 2**14  # rows
 
 
 def is_array(X: Any) -> bool:
@@ -94,20 +97,57 @@ def spread_of_series(series: SeriesSet, within: TimeRange) -> np.ndarray:
     for index, (start, stop) in enumerate(zip(within.start, within.stop, strict=True)):
         for channel, name in enumerate(series.columns.targets):
             if stop > start:
-                spread[index, channel] = series.values[name][start:stop].std(dtype=np.float64)
+                spread[index, channel] = _spread(series.values[name][start:stop])
     for column in spread.T:
         moving = column > 0
         column[~moving] = column[moving].mean() if moving.any() else 1.0
     return spread.astype(np.float32)
 
 
+def _spread(values: np.ndarray) -> float:
+    """The standard deviation, a stretch at a time."""
+    mean = values.mean(dtype=np.float64)
+    parts = np.split(values, range(_STRETCH, len(values), _STRETCH))
+    return math.sqrt(sum(float(((part - mean) ** 2).sum()) for part in parts) / len(values))
+
+
 def statistics(
     series: SeriesSet, within: TimeRange, names: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean and the standard deviation of some columns over all series: `(F)` each."""
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        return np.stack([series.values[name][rows] for name in names], axis=1)
+
+    return _moments(series, within, read if names else None)
+
+
+def statistics_ahead(series: SeriesSet, within: TimeRange) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of what is known ahead: the columns of `SeriesSet.known_ahead`."""
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        return series.known_ahead(np.searchsorted(series.offsets, rows, side="right") - 1, rows)
+
+    return _moments(series, within, read if series.future_names else None)
+
+
+def _moments(
+    series: SeriesSet, within: TimeRange, read: Callable[[np.ndarray], np.ndarray] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and the standard deviation of what is read of rows; None: of no columns."""
+    if read is None:
+        return torch.zeros(0), torch.zeros(0)
     inside = np.zeros(int(series.offsets[-1]), dtype=bool)
     for start, stop in zip(within.start, within.stop, strict=True):
         inside[start:stop] = True
-    found = [series.values[name][inside].astype(np.float64) for name in names]
-    mean = torch.tensor([values.mean() for values in found], dtype=torch.float32)
-    return mean, torch.tensor([values.std() for values in found], dtype=torch.float32)
+
+    # A stretch at a time: no column is there twice, and no feature of the calendar whole.
+    def stretches() -> Iterator[np.ndarray]:
+        for start in range(0, len(inside), _STRETCH):
+            yield read(start + np.flatnonzero(inside[start : start + _STRETCH])).astype(np.float64)
+
+    count = int(inside.sum())
+    mean = np.sum([part.sum(axis=0) for part in stretches()], axis=0) / count
+    squares = np.sum([((part - mean) ** 2).sum(axis=0) for part in stretches()], axis=0)
+    spread = np.sqrt(squares / count)
+    return torch.from_numpy(mean).float(), torch.from_numpy(spread).float()

@@ -19,11 +19,18 @@ SEASONS = 3
 HORIZONS = 3
 """So many horizons are read where no season is known."""
 
+MOST_HORIZONS = 24
+"""No more horizons are read, but a season at least: the next steps follow from the last ones.
+
+A long window also leaves fewer steps of short series to learn from.
+"""
+
 MOST_STEPS = 1_440
 """The window has no more steps."""
 
-SEGMENTS = 14
-"""The LSTM reads so many segments of a window, or a few more."""
+SEGMENTS, MOST_SEGMENTS = 14, 48
+"""The LSTM reads so many segments of a window at least; and no more than the second number, or a
+few more, only so that none is longer than the horizon."""
 
 SHORT = 64
 """A window that is shorter is read step by step."""
@@ -31,8 +38,11 @@ SHORT = 64
 PERIODS = {"hour": 1, "weekday": 7, "day": 30.44, "month": 365.25}
 """The length of what a calendar feature tells, in days."""
 
-MOST_WINDOWS, LEAST_WINDOWS = 4_096, 1_024
-"""Windows of an epoch, whatever there is: of more some are drawn, of fewer all are repeated."""
+LEAST_WINDOWS, MANY_WINDOWS, MOST_WINDOWS = 1_024, 4_096, 16_384
+"""Windows of an epoch: of fewer all are repeated; of many more, a share is drawn, but so many."""
+
+SHARE, MANY_VALUES = 8, 2_000_000
+"""Where there are many windows, an epoch has an eighth, up to so many values that are forecast."""
 
 MOST_ROWS, MOST_VALUES = 65_536, 8_000_000
 """Windows of an epoch with many targets, each of them counted; and values that are forecast."""
@@ -93,12 +103,13 @@ def choose(
     targets = len(series.columns.targets)
     most = min(MOST_ROWS // targets, MOST_VALUES // (targets * horizon))
     count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
+    drawn = min(count // SHARE, MOST_WINDOWS, MANY_VALUES // (targets * horizon))
     return Recipe(
         input_chunk=window,
         minimum_input=minimum,
-        segment=_segment(window) if segment is None else segment,
+        segment=_segment(window, horizon) if segment is None else segment,
         calendar=_calendar(series, train) if calendar is None else tuple(calendar),
-        windows=max(LEAST_WINDOWS, min(MOST_WINDOWS, count, most)),
+        windows=max(LEAST_WINDOWS, min(max(MANY_WINDOWS, drawn), count, most)),
     )
 
 
@@ -109,16 +120,17 @@ def _window(longest: int, horizon: int, season: int, series: SeriesSet) -> int:
         frequency.unit == "microseconds" and season * frequency.step < 30 * DAY
     )
     wanted = (SHORT_SEASONS if is_short else SEASONS) * season if season > 1 else HORIZONS * horizon
-    wanted = min(MOST_STEPS, wanted)
+    wanted = min(MOST_STEPS, wanted, max(season, MOST_HORIZONS * horizon))
     window = max(1, min(wanted, (longest - horizon) // 2))
     return window - window % season if window >= season else window
 
 
-def _segment(window: int) -> int:
-    """The greatest divisor that leaves `SEGMENTS` segments at least."""
+def _segment(window: int, horizon: int) -> int:
+    """The greatest divisor that leaves enough segments; see `SEGMENTS`."""
     if window < SHORT:
         return 1
-    return max(size for size in range(1, window // SEGMENTS + 1) if window % size == 0)
+    longest = min(window // SEGMENTS, max(horizon, window // MOST_SEGMENTS))
+    return max(size for size in range(1, longest + 1) if window % size == 0)
 
 
 def _calendar(series: SeriesSet, train: TimeRange) -> tuple[str, ...]:
@@ -127,6 +139,6 @@ def _calendar(series: SeriesSet, train: TimeRange) -> tuple[str, ...]:
     if not usual:
         return ()
     index = int(train.lengths.argmax())
-    stamps = series.stamps(index)[: int(train.lengths[index])]
-    days = (stamps[-1] - stamps[0]) / np.timedelta64(1, "D")
+    last = series.frequency.stamps(series.first[index], train.lengths[index] - 1)
+    days = (last - series.first[index]) / np.timedelta64(1, "D")
     return tuple(name for name in usual if days >= 2 * PERIODS[name])

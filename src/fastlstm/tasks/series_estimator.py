@@ -30,6 +30,7 @@ from fastlstm.tasks.forecasting_input import (
     read_array,
     spread_of_series,
     statistics,
+    statistics_ahead,
     training_part,
 )
 from fastlstm.tasks.forecasting_recipe import Recipe, choose
@@ -171,7 +172,7 @@ class SeriesEstimator(Estimator):
     def _prepare_network(self, series: SeriesSet, train: TimeRange) -> None:
         network = self.network_
         network.standardise_past.set_statistics(*statistics(series, train, series.columns.past))
-        network.standardise_future.set_statistics(*statistics(series, train, series.future_names))
+        network.standardise_future.set_statistics(*statistics_ahead(series, train))
         numbers = series.static.numbers.astype(np.float64)
         network.static.standardise.set_statistics(
             torch.from_numpy(numbers.mean(axis=0)), torch.from_numpy(numbers.std(axis=0))
