@@ -33,39 +33,44 @@ from fastlstm.training.updates import make_optimizer
 from training_cases import make_clouds, make_config, make_objective
 
 
+def lists(batches: list[numpy.ndarray]) -> list[list[int]]:
+    return [batch.tolist() for batch in batches]
+
+
 @pytest.mark.parametrize("lengths", [None, [7 - index % 5 for index in range(23)]])
 def test_each_epoch_has_each_example_once(lengths: list[int] | None) -> None:
-    batches = training_batches(23, 5, 3, 1, lengths)
+    batches = lists(training_batches(23, 5, 3, 1, lengths))
     assert sorted(index for batch in batches for index in batch) == list(range(23))
     assert sorted(map(len, batches)) == [3, 5, 5, 5, 5]
     assert len(batches) == count_batches(23, 5)
-    assert batches == training_batches(23, 5, 3, 1, lengths)
-    assert batches != training_batches(23, 5, 3, 2, lengths)
-    assert batches != training_batches(23, 5, 4, 1, lengths)
+    assert batches == lists(training_batches(23, 5, 3, 1, lengths))
+    assert batches != lists(training_batches(23, 5, 3, 2, lengths))
+    assert batches != lists(training_batches(23, 5, 4, 1, lengths))
 
 
 def test_batches_are_of_similar_lengths_in_random_order() -> None:
     lengths = numpy.random.default_rng(0).integers(1, 100, 1000).tolist()
-    batches = training_batches(1000, 10, 0, 1, lengths)
+    batches = lists(training_batches(1000, 10, 0, 1, lengths))
     padded = sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
     assert sum(lengths) < padded < 1.2 * sum(lengths)  # without buckets 1.8 times
     means = [numpy.mean([lengths[index] for index in batch]) for batch in batches]
     assert abs(numpy.corrcoef(means, range(100))[0, 1]) < 0.3
     # Which examples meet in a batch differs from epoch to epoch.
-    others = training_batches(1000, 10, 0, 2, lengths)
+    others = lists(training_batches(1000, 10, 0, 2, lengths))
     same = {frozenset(batch) for batch in batches} & {frozenset(batch) for batch in others}
     assert len(same) < 5
 
 
 def test_evaluation_batches() -> None:
-    assert evaluation_batches(5, 2, None) == [[0, 1], [2, 3], [4]]
-    assert evaluation_batches(5, 2, [3, 1, 2, 1, 3]) == [[1, 3], [2, 0], [4]]
+    assert lists(evaluation_batches(5, 2, None)) == [[0, 1], [2, 3], [4]]
+    assert lists(evaluation_batches(5, 2, [3, 1, 2, 1, 3])) == [[1, 3], [2, 0], [4]]
 
 
 def test_shares() -> None:
-    assert [share([7, 8, 9], process, 2) for process in (0, 1)] == [([7, 9], 1.0), ([8], 1.0)]
-    assert [share([7], process, 2) for process in (0, 1)] == [([7], 1.0), ([7], 0.0)]
-    assert share([7, 8], 0, 1) == ([7, 8], 1.0)
+    three, one = numpy.array([7, 8, 9]), numpy.array([7])
+    assert [share(three, process, 2) for process in (0, 1)] == [([7, 9], 1.0), ([8], 1.0)]
+    assert [share(one, process, 2) for process in (0, 1)] == [([7], 1.0), ([7], 0.0)]
+    assert share(three, 0, 1) == ([7, 8, 9], 1.0)
 
 
 @pytest.mark.parametrize(

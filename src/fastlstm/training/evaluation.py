@@ -51,7 +51,7 @@ def evaluate_on(
 
     def batches() -> Iterator[object]:
         for indices in mine:
-            yield hardware.to_device(examples.batch(indices))
+            yield hardware.to_device(examples.batch(indices.tolist()))
 
     objective.network.eval()
     with torch.no_grad(), hardware.autocast():

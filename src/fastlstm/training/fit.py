@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -217,7 +218,7 @@ class _Training:
             )
             self._save_or_stop()
 
-    def _share(self, batch: list[int]) -> Share:
+    def _share(self, batch: numpy.ndarray) -> Share:
         indices, factor = share(batch, self.hardware.process, self.hardware.processes)
         return Share(self.hardware.to_device(self.train.batch(indices)), factor)
 
