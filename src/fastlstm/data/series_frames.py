@@ -96,7 +96,7 @@ def read_rows(
 ) -> SeriesRows:
     """The first half of `read_series`: the frame is not needed after it.
 
-    Of a frame that nobody else holds, each column goes as soon as it is read. Arguments and errors
+    Of an Arrow table that nobody else holds, each column goes as soon as it is read. Arguments and errors
     are those of `read_series`; `series_of_rows` is the second half.
     """
     columns = columns or SeriesColumns()
@@ -345,7 +345,12 @@ def _place_future(frame: Any, series: SeriesSet, known: dict[str, np.ndarray]) -
 
 
 def _without(opened: Any, names: Sequence[str]) -> Any:
-    """A frame without columns, and its memory without what nobody needs any more."""
+    """A table without columns, and memory without them where nobody else holds it.
+
+    Frames of other libraries stay as they are: to leave columns out may copy the others.
+    """
+    if not opened.implementation.is_pyarrow():
+        return opened
     left = opened.drop(names)
     del opened
     release_memory()
