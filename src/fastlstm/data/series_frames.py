@@ -96,8 +96,8 @@ def read_rows(
 ) -> SeriesRows:
     """The first half of `read_series`: the frame is not needed after it.
 
-    Of an Arrow table that nobody else holds, each column goes as soon as it is read. Arguments and errors
-    are those of `read_series`; `series_of_rows` is the second half.
+    Of an Arrow table that nobody else holds, each column goes as soon as it is read. Arguments and
+    errors are those of `read_series`; `series_of_rows` is the second half.
     """
     columns = columns or SeriesColumns()
     identifier = [columns.identifier] if columns.identifier is not None else []
