@@ -20,6 +20,7 @@ from fastlstm.data.named import (
     load_sunspots,
     load_ud_ewt,
 )
+from fastlstm.data.numbered_texts import NumberedTexts, learn_words
 from fastlstm.data.scaling import Scaler
 from fastlstm.data.sequences import (
     Sequences,
@@ -85,6 +86,7 @@ __all__ = [
     "LabelIndex",
     "LabelledRecordings",
     "LabelledTexts",
+    "NumberedTexts",
     "Scaler",
     "Sequences",
     "SeriesColumns",
@@ -114,6 +116,7 @@ __all__ = [
     "images_by_rows",
     "k_fold",
     "latest_windows",
+    "learn_words",
     "leave_one_group_out",
     "list_sources",
     "load_airline",

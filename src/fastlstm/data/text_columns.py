@@ -1,7 +1,7 @@
 """A column of texts that is not a million Python strings at once."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -25,17 +25,14 @@ class TextColumn(Sequence[str]):
     """
 
     def __init__(self, column: "pa.ChunkedArray", shown: str) -> None:
-        import pyarrow as pa
-
         if len(column) == 0:
             raise DataError(f"{shown} has no rows")
         if column.null_count:
             row = int(np.argmax(column.is_null().to_numpy()))
             raise DataError(f"{shown}: row {row + 1} has no text")
-        # One piece, so that a text is found by its number; the small offsets end at 2 GiB.
-        whole = column.cast(pa.large_string()) if column.nbytes >= 2**31 else column
-        joined: Any = whole.combine_chunks()
-        self._texts = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+        # As they were read: one piece would be a second copy of all texts.
+        self._chunks = column.chunks
+        self._ends = np.cumsum([len(chunk) for chunk in self._chunks])
         self._places = np.arange(len(column))
 
     def __len__(self) -> int:
@@ -47,16 +44,29 @@ class TextColumn(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return self._texts.take(self._places[index]).to_pylist()
-        return self._texts[int(self._places[index])].as_py()
+            return self._at(self._places[index])
+        return self._at(self._places[index : index + 1 or None])[0]
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), _AT_ONCE):
             yield from self[first : first + _AT_ONCE]
 
+    def _at(self, places: np.ndarray) -> list[str]:
+        """The texts of some rows of the column."""
+        import pyarrow as pa
+
+        found = np.empty(len(places), dtype=object)
+        of_place = np.searchsorted(self._ends, places, side="right")
+        for number in np.unique(of_place).tolist():
+            here = of_place == number
+            chunk = self._chunks[number]
+            rows = places[here] - (self._ends[number] - len(chunk))
+            found[here] = chunk.take(pa.array(rows)).to_pylist()
+        return found.tolist()
+
     def select(self, indices: np.ndarray) -> "TextColumn":
         """Some of the texts; they are not copied."""
         chosen = object.__new__(TextColumn)
-        chosen._texts = self._texts
+        chosen._chunks, chosen._ends = self._chunks, self._ends
         chosen._places = self._places[indices]
         return chosen

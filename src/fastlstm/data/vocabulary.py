@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -55,12 +55,19 @@ class Vocabulary:
         Raises:
             DataError: `min_count` is below 1.
         """
+        return cls.of_counts(Counter(chain.from_iterable(sentences)), min_count, specials)
+
+    @classmethod
+    def of_counts(
+        cls, counts: Mapping[str, int], min_count: int = 1, specials: Sequence[str] = ()
+    ) -> "Vocabulary":
+        """As `build`, of tokens that are counted already."""
         if min_count < 1:
             raise DataError(f"min_count is {min_count}: expected at least 1")
-        counts = Counter(chain.from_iterable(sentences))
-        for special in (PADDING, UNKNOWN, *specials):
-            counts.pop(special, None)
-        kept = [token for token, count in counts.items() if count >= min_count]
+        known = {PADDING, UNKNOWN, *specials}
+        kept = [
+            token for token, count in counts.items() if count >= min_count and token not in known
+        ]
         return cls(sorted(kept, key=lambda token: (-counts[token], token)), specials)
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.data import DataError, TextColumn, load_movie_reviews, read_table
+from fastlstm.data import DataError, TextColumn, load_movie_reviews, read_table, release_memory
 from fastlstm.models import AttentionPooling
 from fastlstm.report import AttendedSentence, attention
 from fastlstm.runs import labelled
@@ -85,7 +85,10 @@ class TextClassification:
         """Read a table of texts and labels."""
         table = read_table(path, (), texts=(data.text, *data.label))
         texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
-        return Labelled(texts, labelled.labels_of(table, data.label, str(path)))
+        labels = labelled.labels_of(table, data.label, str(path))
+        del table
+        release_memory()
+        return Labelled(texts, labels)
 
     def fit(
         self,

@@ -48,8 +48,9 @@ class Classifier(ClassifierMixin, Estimator):
     def _read(self, X: Any) -> Any:
         """Read examples as the fitted estimator takes them."""
 
-    def _learn(self, examples: Any, indices: np.ndarray) -> None:
-        """Learn from the training examples how to turn any into numbers; nothing, if they are."""
+    def _learn(self, examples: Any, indices: np.ndarray) -> Inputs:
+        """Learn from the training examples how to turn any into numbers; give all in numbers."""
+        return self._encode(examples)
 
     @abstractmethod
     def _encode(self, examples: Any) -> Inputs:
@@ -107,8 +108,7 @@ class Classifier(ClassifierMixin, Estimator):
         self._targets = Targets.of(y)
         ids = self._targets.ids(y, len(examples))
         kept, held_out = self._split(ids, len(examples), validation_data is not None)
-        self._learn(examples, kept)
-        inputs = self._encode(examples)
+        inputs = self._learn(examples, kept)
         train = LabelledExamples(inputs, ids, kept)
         validation = LabelledExamples(inputs, ids, held_out) if len(held_out) else None
         if validation_data is not None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fastlstm.config import from_mapping
 from fastlstm.data import (
     DataError,
+    NumberedTexts,
     SubwordEncoder,
     TextColumn,
     TextEncoder,
     VocabularyEncoder,
     WordVectors,
+    learn_words,
     load_text_encoder,
-    pad_ids,
     read_word_vectors,
 )
 from fastlstm.models import EmbeddingConfig, LSTMConfig, TextNetwork, TextNetworkConfig
@@ -115,22 +115,26 @@ class TextClassifier(Classifier):
     def _read(self, X: Any) -> Sequence[str]:
         return _texts(X)
 
-    def _learn(self, examples: Sequence[str], indices: np.ndarray) -> None:
-        if isinstance(examples, TextColumn):
-            texts: Any = examples.select(indices)
-        else:
-            texts = [examples[index] for index in indices.tolist()]
+    def _learn(self, examples: Sequence[str], indices: np.ndarray) -> Inputs:
         units: Any = self.units  # the encoder refuses what it does not know
         if units == "subwords":
+            if isinstance(examples, TextColumn):
+                texts: Any = examples.select(indices)
+            else:
+                texts = [examples[index] for index in indices.tolist()]
             self.encoder_: TextEncoder = SubwordEncoder.train(
                 texts, self.max_subwords, self.lowercase
             )
+            inputs = self._encode(examples)
         else:
-            self.encoder_ = VocabularyEncoder.train(texts, units, self.min_count, self.lowercase)
+            self.encoder_, inputs = learn_words(
+                examples, indices, units, self.min_count, self.lowercase
+            )
         self._pretrained = self._read_vectors()
+        return inputs
 
     def _encode(self, examples: Sequence[str]) -> Inputs:
-        return EncodedTexts(examples, self.encoder_)
+        return NumberedTexts.of(examples, self.encoder_)
 
     def _read_vectors(self) -> WordVectors | None:
         if self.vectors is None:
@@ -174,38 +178,6 @@ class TextClassifier(Classifier):
 
     def _network_from(self, mapping: Mapping[str, Any], where: str) -> nn.Module:
         return TextNetwork(from_mapping(TextNetworkConfig, mapping, where))
-
-
-class EncodedTexts:
-    """Texts as numbers, in batches.
-
-    Args:
-        texts: strings.
-        encoder: what makes numbers of them.
-    """
-
-    def __init__(self, texts: Sequence[str], encoder: TextEncoder) -> None:
-        # All in one piece: a list of numbers for each text would take ten times the memory.
-        flat = array("i")
-        ends = np.zeros(len(texts) + 1, dtype=np.int64)
-        for place, text in enumerate(texts, 1):
-            flat.extend(encoder.encode(text))
-            ends[place] = len(flat)
-        self._ids = np.frombuffer(flat, dtype=np.intc)
-        self._ends = ends
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    @property
-    def lengths(self) -> list[int]:
-        """The number of tokens of each."""
-        return np.diff(self._ends).tolist()
-
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Some of the texts as ids (B, T), and their lengths (B)."""
-        starts, ends = self._ends[:-1], self._ends[1:]
-        return pad_ids([self._ids[starts[i] : ends[i]] for i in indices])  # type: ignore[misc]
 
 
 def _texts(X: Any) -> Sequence[str]:
