@@ -84,16 +84,10 @@ class Classification:
         if data.source in _IMAGE_SETS:
             return _read_set(data)
         path = Path(data.source)
-        examples = self.read_part(data, path)
-        validation = self.read_part(data, data.validation) if data.validation else None
-        note = labelled.part_files(data.validation, data.test)
-        if data.test is not None:
-            test = self.read_part(data, data.test)
-        else:
-            examples, test = labelled.hold_out(examples, data.test_share)
-            note = "; ".join(filter(None, [labelled.held_out_note(data.test_share), note]))
         noun = "images" if path.is_dir() else "sequences"
-        return Parts(path.stem, noun, examples, validation, test, note)
+        return labelled.parts(
+            self.read_part(data, path), noun, data, lambda path: self.read_part(data, path)
+        )
 
     def read_part(self, data: ClassificationData, path: Path) -> Labelled:
         """Read a table with labels, or a folder of images with a folder for each class."""

@@ -23,7 +23,7 @@ from fastlstm.report import (
     label_scores,
     worst_mistakes,
 )
-from fastlstm.runs.task import Parts
+from fastlstm.runs.task import DataConfig, Parts
 from fastlstm.tasks.classification import figures
 from fastlstm.training import Event
 
@@ -86,6 +86,30 @@ def _moved_to_front(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
         # Each row moves towards the front: none is read after another was written over it.
         values[first : first + len(rows)] = values[rows]
     return values[: len(indices)]
+
+
+def parts(
+    examples: Labelled, noun: str, data: DataConfig, read_part: Callable[[Path], Labelled]
+) -> Parts:
+    """The parts of a source that has none of its own.
+
+    Args:
+        examples: all of the source; they are spent.
+        noun: what they are called.
+        data: which files there are for the other parts, or the share of the test.
+        read_part: reads such a file.
+
+    Raises:
+        DataError: as for `hold_out`, or a file cannot be read.
+    """
+    validation = read_part(data.validation) if data.validation else None
+    note = part_files(data.validation, data.test)
+    if data.test is not None:
+        test = read_part(data.test)
+    else:
+        examples, test = hold_out(examples, data.test_share)
+        note = "; ".join(filter(None, [held_out_note(data.test_share), note]))
+    return Parts(Path(data.source).stem, noun, examples, validation, test, note)
 
 
 def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:

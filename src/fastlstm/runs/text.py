@@ -65,15 +65,9 @@ class TextClassification:
 
     def read(self, data: TextData) -> Parts:
         """Read the movie reviews, or a table."""
-        examples = self._source(data)
-        validation = self.read_part(data, data.validation) if data.validation else None
-        note = labelled.part_files(data.validation, data.test)
-        if data.test is not None:
-            test = self.read_part(data, data.test)
-        else:
-            examples, test = labelled.hold_out(examples, data.test_share)
-            note = "; ".join(filter(None, [labelled.held_out_note(data.test_share), note]))
-        return Parts(Path(data.source).stem, "texts", examples, validation, test, note)
+        return labelled.parts(
+            self._source(data), "texts", data, lambda path: self.read_part(data, path)
+        )
 
     def _source(self, data: TextData) -> Labelled:
         if data.source != MOVIE_REVIEWS:
