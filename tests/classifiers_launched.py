@@ -1,16 +1,15 @@
 """Classifiers that several processes fit together, in a folder that is given."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
 
 from fastlstm.models import LSTMConfig
 from fastlstm.tasks import SequenceClassifier, TextClassifier
 from fastlstm.tasks.classifier import Classifier
 from fastlstm.training import TrainingConfig
+from two_processes import write_fitted
 
 # 39 examples in batches of 10: shares of 5 and 5, at the end one of 5 and 4. Without dropout, as
 # each process draws its own masks.
@@ -59,7 +58,4 @@ def run_all(folder: Path, rank: int) -> None:
     for name, (_, examples) in CLASSIFIERS.items():
         classifier = fit(name, folder / name)
         classifier.save(folder / f"{name}-saved")
-        lines = [{**line, "seconds": 0.0} for line in classifier.history_.records]
-        found = {"history": lines, "evaluate": classifier.evaluate(*examples(31, 2))}
-        (folder / f"{name}-{rank}.json").write_text(json.dumps(found))
-        save_file(classifier.network_.state_dict(), folder / f"{name}-{rank}.safetensors")
+        write_fitted(classifier, classifier.evaluate(*examples(31, 2)), folder, name, rank)

@@ -1,20 +1,19 @@
 """A forecaster that several processes train together, in a folder that is given."""
 
-import os
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
-
+from fastlstm.tasks import Forecaster
 from forecasting_cases import small, waves
+from two_processes import write_fitted
 
 
-def start(folder: Path, rank: int, port: int) -> None:
-    """Be one of two processes as a launcher starts them, and train."""
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    os.environ.update({name: str(value) for name, value in {**place, **address}.items()})
-    torch.use_deterministic_algorithms(True)
-    # Dropout is random in each process.
-    forecaster = small(dropout=0.0).fit(waves(), output=folder / "run")
-    save_file(forecaster.network_.state_dict(), folder / f"{rank}.safetensors")
+def fit(folder: Path | None) -> Forecaster:
+    """Train; dropout is random in each process."""
+    return small(dropout=0.0).fit(waves(), output=folder)
+
+
+def run_all(folder: Path, rank: int) -> None:
+    """Train, and write what this process ends with."""
+    forecaster = fit(folder / "run")
+    figures = forecaster.predict()["LSTM"].tolist()
+    write_fitted(forecaster, figures, folder, "forecaster", rank)

@@ -1,16 +1,14 @@
 """Taggers that several processes fit together, in a folder that is given."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from safetensors.torch import save_file
 
 from fastlstm.models import LSTMConfig
 from fastlstm.tasks import SequenceTagger
 from fastlstm.training import TrainingConfig
 from tagger_cases import places, recordings, sentences
+from two_processes import write_fitted
 
 # 31 or so examples in batches of 10, so that at the end one process has one less. Without dropout,
 # as each process draws its own masks.
@@ -55,7 +53,4 @@ def run_all(folder: Path, rank: int) -> None:
     """Fit each, and write what this process ends with."""
     for name, (_, examples) in TAGGERS.items():
         tagger = fit(name, folder / name)
-        lines = [{**line, "seconds": 0.0} for line in tagger.history_.records]
-        found = {"history": lines, "evaluate": tagger.evaluate(*examples(21, 2))}
-        (folder / f"{name}-{rank}.json").write_text(json.dumps(found))
-        save_file(tagger.network_.state_dict(), folder / f"{name}-{rank}.safetensors")
+        write_fitted(tagger, tagger.evaluate(*examples(21, 2)), folder, name, rank)
