@@ -116,7 +116,8 @@ def test_a_seed_counts_when_all_its_parts_are_there() -> None:
         (Mark("", mean("x"), 0.5), [0.4, 0.5, 0.9], [1, 1, 1], "met"),
         (Mark("", mean("x"), 0.5), [0.4, 0.49, 0.9], [1, 1, 1], "missed"),
         (Mark("", mean("x"), 0.5, at_least=False), [0.5], [1], "missed"),
-        (Mark("", mean("x"), 0.5, at_least=False), [0.49], [1], "met"),
+        (Mark("", mean("x"), 0.5, at_least=False), [0.49], [10], "met"),
+        (Mark("", mean("x"), 0.5), [0.5, 0.6], [9, 9], "met, by 2 of 3 seeds"),
         (Mark("", mean("x"), 0.5, minutes=10), [0.5], [10], "met"),
         (
             Mark("", mean("x"), 0.5, minutes=10),
@@ -142,8 +143,8 @@ def test_figures_of_a_seed() -> None:
 def test_the_page() -> None:
     text = page.render({"two": BENCHMARK}, {"two": two_seeds()})
     assert (
-        "| Two parts | accuracy, mean | ≥ 63.00 % | 63.50 % | 62.50 %, 64.50 % | met | "
-        "60.0 (somebody) | 9.0 |" in text
+        "| Two parts | accuracy, mean | ≥ 63.00 % | 63.50 % | 62.50 %, 64.50 % | "
+        "met, by 2 of 3 seeds | 60.0 (somebody) | 9.0 |" in text
     )
     assert "| Two parts | error of one | < 0.480 | 0.480 | 0.500, 0.460 | " in text
     assert (

@@ -7,6 +7,9 @@ from benchmarks.quality.benchmark import Benchmark, Mark
 from benchmarks.quality.records import Run, by_seed
 
 EMPTY = "–"
+SEEDS = 3
+"""Whose median counts, but of runs so long that one of them has to do."""
+LONG_MINUTES = 10
 
 INTRODUCTION = """\
 # Results on held-out data
@@ -42,6 +45,8 @@ def verdict(mark: Mark, values: Sequence[float], minutes: Sequence[float]) -> st
         return "missed"
     if mark.minutes is not None and statistics.median(minutes) > mark.minutes:
         return f"missed: longer than {mark.minutes:g} min"
+    if len(values) < SEEDS and statistics.median(minutes) < LONG_MINUTES:
+        return f"met, by {len(values)} of {SEEDS} seeds"
     return "met"
 
 
