@@ -112,11 +112,17 @@ def test_wrong_number_of_folds(folds):
         k_fold(11, 3, labels=["a", "b"])
 
 
-def test_leave_one_group_out():
+@pytest.mark.parametrize("form", [list, np.array])
+def test_leave_one_group_out(form):
     found = [
         (group, kept.tolist(), held_out.tolist())
-        for group, kept, held_out in leave_one_group_out(["b", "a", "b"])
+        for group, kept, held_out in leave_one_group_out(form(["b", "a", "b"]))
     ]
     assert found == [("b", [1], [0, 2]), ("a", [0, 2], [1])]
     with pytest.raises(DataError, match=r"^cannot leave one of 1 group out: expected at least 2$"):
         next(leave_one_group_out(["a"]))
+
+
+def test_groups_of_several_types():
+    groups = np.array(["b", None, "b", 1], dtype=object)
+    assert [group for group, _, _ in leave_one_group_out(groups)] == ["b", None, 1]

@@ -196,6 +196,8 @@ def test_a_folder_is_removed_where_nothing_was_trained(tmp_path: Path) -> None:
     (tmp_path / "e").mkdir()
     with pytest.raises(ZeroDivisionError), RunFolder.create(tmp_path / "e", {}) as folder:
         (folder.path / "vocabulary.json").write_text("{}")
+        (folder.path / "tracker" / "run").mkdir(parents=True)
+        (folder.path / "tracker" / "run" / "events").write_text("")
         raise ZeroDivisionError
     assert list((tmp_path / "e").iterdir()) == []
 

@@ -152,11 +152,13 @@ def _held_out_count(count: int, share: float) -> int:
 
 def _groups(labels: Sequence[Hashable] | np.ndarray) -> dict[Hashable, np.ndarray]:
     """The places of each label, in the order in which the labels first appear."""
-    if isinstance(labels, np.ndarray):  # a million of them in a blink
-        _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    # A million of them in a blink; objects of several types have no order to sort them by.
+    if isinstance(labels, np.ndarray) and labels.dtype != object:
+        values, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
         by_class = np.argsort(inverse, kind="stable")
         pieces = np.split(by_class, np.cumsum(np.bincount(inverse))[:-1])
-        return {int(place): pieces[place] for place in np.argsort(first)}
+        found = values.tolist()
+        return {found[number]: pieces[number] for number in np.argsort(first)}
     members: dict[Hashable, list[int]] = {}
     for index, label in enumerate(labels):
         members.setdefault(label, []).append(index)

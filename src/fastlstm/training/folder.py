@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,23 @@ def check_output(path: Path) -> None:
         raise RunFolderError(f"cannot write {path}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise RunFolderError(f"cannot write {path}: no permission to write in {existing}")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        RunFolderError: it is missing, cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{path} holds no JSON object: expected {{...}}")
+    return found
 
 
 class RunFolder:
@@ -113,15 +131,7 @@ class RunFolder:
         path = Path(path)
         if not path.is_dir():
             raise RunFolderError(f"{path} is not a folder: expected the folder of a training run")
-        name = path / CONFIG
-        try:
-            config = json.loads(name.read_bytes())
-        except OSError as error:
-            raise RunFolderError(f"cannot read {name}: {error.strerror}") from error
-        except ValueError as error:
-            raise RunFolderError(f"{name} is not valid JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise RunFolderError(f"{name} holds no JSON object: expected {{...}}")
+        config = read_object(path / CONFIG)
         return cls(path, config)
 
     def __enter__(self) -> RunFolder:
@@ -213,7 +223,10 @@ class RunFolder:
     def _discard(self) -> None:
         # What ended the run is the error to report, not what this clean-up meets on top of it.
         with suppress(OSError):
-            for file in self.path.iterdir():  # there was nothing in it before
-                file.unlink()
+            for entry in self.path.iterdir():  # there was nothing in it before
+                if entry.is_dir():  # a tracker's
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
             if self._made:
                 self.path.rmdir()
