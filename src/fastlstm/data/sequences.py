@@ -65,26 +65,25 @@ class Sequences:
         Returns:
             float32 `(F,)` each.
         """
-        count = 0
-        total, squares = np.zeros(self.feature_count), np.zeros(self.feature_count)
-        mean = np.zeros(self.feature_count)
-        for second in (False, True):
-            for first in range(0, len(indices), _AT_ONCE):
-                for steps in self._steps(indices[first : first + _AT_ONCE]):
-                    if second:
-                        squares += ((steps - mean) ** 2).sum(axis=0)
-                    else:
-                        total += steps.sum(axis=0, dtype=np.float64)
-                        count += len(steps)
-            mean = total / count
+        nothing = np.zeros(self.feature_count)
+        count = sum(len(steps) for steps in self._steps(indices))
+        total = sum(
+            (steps.sum(axis=0, dtype=np.float64) for steps in self._steps(indices)), nothing
+        )
+        mean = total / count
+        squares = sum(
+            (((steps - mean) ** 2).sum(axis=0) for steps in self._steps(indices)), nothing
+        )
         return mean.astype(np.float32), np.sqrt(squares / count).astype(np.float32)
 
     def _steps(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         """The steps of some sequences: arrays `(any, F)`."""
-        if isinstance(self._items, np.ndarray):
-            yield self._items[indices].reshape(-1, self.feature_count)
-        else:
-            yield from (self._items[index] for index in indices.tolist())
+        for first in range(0, len(indices), _AT_ONCE):
+            chosen = indices[first : first + _AT_ONCE]
+            if isinstance(self._items, np.ndarray):
+                yield self._items[chosen].reshape(-1, self.feature_count)
+            else:
+                yield from (self._items[index] for index in chosen.tolist())
 
 
 def pad_vectors(sequences: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
