@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from fastlstm.config import from_mapping
-from fastlstm.data import WordVectors, read_word_vectors
 from fastlstm.models import (
     CharacterConfig,
     EmbeddingConfig,
@@ -25,6 +23,7 @@ from fastlstm.models import (
 )
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.estimator import Estimator
+from fastlstm.tasks.pretrained import first_table, read_pretrained
 from fastlstm.tasks.tagging import TaggedExamples, TaggingObjective
 from fastlstm.tasks.tagging_figures import Baseline, figures
 from fastlstm.tasks.tagging_labels import StepTargets
@@ -171,7 +170,11 @@ class SequenceTagger(Estimator):
         self._reader = SequenceReader.learn(
             sequences, kept, self.min_count, self.lowercase, self.characters is not None
         )
-        self._pretrained = self._read_vectors()
+        known = self._reader.words
+        instead = f"the steps are {self._reader.kind}"
+        self._pretrained = read_pretrained(
+            self.vectors, self.frozen, known and known.words, instead
+        )
         of_kept = {name: take(rows, kept) for name, rows in ids.items()}
         sentences = sentences_of(sequences)
         self._baseline = Baseline.learn(of_kept, sentences and take(sentences, kept))
@@ -187,15 +190,6 @@ class SequenceTagger(Estimator):
         self.classes_ = self._targets.targets.classes()
         self._train(self._objective(of_kept), train, validation, output, resume, on_event)
         return self
-
-    def _read_vectors(self) -> WordVectors | None:
-        if self.vectors is None:
-            if self.frozen:
-                raise TaskError("frozen is True: expected pretrained vectors with it")
-            return None
-        if self._reader.words is None:
-            raise TaskError(f"vectors are those of words, and the steps are {self._reader.kind}")
-        return read_word_vectors(self.vectors, self._reader.words.words)
 
     def _most_steps(self) -> int | None:
         """Of a piece of a sequence in training."""
@@ -288,10 +282,7 @@ class SequenceTagger(Estimator):
         if isinstance(sequences, Frames):
             encoder.standardise.set_statistics(*sequences.statistics(kept))
         elif self._pretrained is not None:
-            table, found = self._pretrained
-            if not self.frozen:  # words without a vector keep the random one they learn from
-                table = np.where(found[:, None], table, np.nan)
-            encoder.embedding.set_table(torch.from_numpy(table))
+            encoder.embedding.set_table(first_table(self._pretrained, self.frozen))
 
     def predict(self, X: Any) -> Any:
         """The most probable labels of each sequence: a list of lists, or one for each target."""

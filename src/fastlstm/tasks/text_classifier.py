@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from fastlstm.config import from_mapping
@@ -18,15 +17,13 @@ from fastlstm.data import (
     TextColumn,
     TextEncoder,
     VocabularyEncoder,
-    WordVectors,
     learn_words,
     load_text_encoder,
-    read_word_vectors,
 )
 from fastlstm.models import EmbeddingConfig, LSTMConfig, TextNetwork, TextNetworkConfig
 from fastlstm.tasks.classification import Inputs, LabelledExamples
 from fastlstm.tasks.classifier import Classifier
-from fastlstm.tasks.errors import TaskError
+from fastlstm.tasks.pretrained import first_table, read_pretrained
 from fastlstm.tasks.targets import ClassWeight
 from fastlstm.training import TrainingConfig
 
@@ -130,20 +127,15 @@ class TextClassifier(Classifier):
             self.encoder_, inputs = learn_words(
                 examples, indices, units, self.min_count, self.lowercase
             )
-        self._pretrained = self._read_vectors()
+        words = None
+        if isinstance(self.encoder_, VocabularyEncoder) and units == "words":
+            words = self.encoder_.vocabulary
+        instead = f"units is {self.units!r}"
+        self._pretrained = read_pretrained(self.vectors, self.frozen, words, instead)
         return inputs
 
     def _encode(self, examples: Sequence[str]) -> Inputs:
         return NumberedTexts.of(examples, self.encoder_)
-
-    def _read_vectors(self) -> WordVectors | None:
-        if self.vectors is None:
-            if self.frozen:
-                raise TaskError("frozen is True: expected pretrained vectors with it")
-            return None
-        if not isinstance(self.encoder_, VocabularyEncoder) or self.units != "words":
-            raise TaskError(f"vectors are those of words, and units is {self.units!r}")
-        return read_word_vectors(self.vectors, self.encoder_.vocabulary)
 
     def _network_config(self) -> TextNetworkConfig:
         size = self.embedding_size
@@ -163,12 +155,8 @@ class TextClassifier(Classifier):
 
     def _prepare_network(self, network: nn.Module, examples: LabelledExamples) -> None:
         assert isinstance(network, TextNetwork)
-        if self._pretrained is None:
-            return
-        table, found = self._pretrained
-        if not self.frozen:  # words without a vector keep the random one they would learn from
-            table = np.where(found[:, None], table, np.nan)
-        network.embedding.set_table(torch.from_numpy(table))
+        if self._pretrained is not None:
+            network.embedding.set_table(first_table(self._pretrained, self.frozen))
 
     def _save_files(self, folder: Path) -> None:
         self.encoder_.save(folder / VOCABULARY)
