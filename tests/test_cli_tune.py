@@ -151,6 +151,14 @@ def test_resume_of_something_else(run, waves, tmp_path):
     status, _, err = run("tune", "text", "--resume", "found")
     expected = "found is a search of classify: expected 'fastlstm tune classify --resume'"
     assert (status, err) == (2, f"fastlstm: error: {expected}\n")
-    (tmp_path / "found" / "tune.json").write_text("{}")
-    status, _, err = run("tune", "classify", "--resume", "found")
-    assert (status, err) == (2, "fastlstm: error: found/tune.json is damaged: KeyError('format')\n")
+    file = tmp_path / "found" / "tune.json"
+    without_space = {k: v for k, v in json.loads(file.read_text()).items() if k != "space"}
+    for content, message in (
+        ({}, "found/tune.json has format None: expected 1"),
+        (without_space, "found/tune.json is damaged: KeyError('space')"),
+        ({**without_space, "space": 1}, "found/tune.json is damaged: AttributeError("),
+    ):
+        file.write_text(json.dumps(content))
+        status, _, err = run("tune", "classify", "--resume", "found")
+        assert status == 2
+        assert err.startswith(f"fastlstm: error: {message}")

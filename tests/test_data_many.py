@@ -215,7 +215,7 @@ def test_nothing_of_an_array_is_there_twice(tmp_path, monkeypatch):
     task = find_task("classify")
     part = task.read_part(task.data("x"), write_rows(tmp_path / "rows.csv", 100))
     before = part.X.copy()
-    rest, test = hold_out(part, 0.2)
+    rest, test, _ = hold_out(part, 0.2)
     assert (len(rest), len(test)) == (80, 20)
     assert np.shares_memory(rest.X, part.X)
     assert sorted(map(tuple, [*rest.X, *test.X])) == sorted(map(tuple, before))

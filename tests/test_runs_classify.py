@@ -238,9 +238,10 @@ def test_other_files_for_validation_and_test(tmp_path):
 
 def test_every_class_has_its_share_of_the_test_part():
     labels = ["a"] * 40 + ["b"] * 10
-    kept, held_out = hold_out(Labelled(np.arange(50)[:, None], {"label": labels}), 0.2)
+    kept, held_out, note = hold_out(Labelled(np.arange(50)[:, None], {"label": labels}), 0.2)
     assert (held_out.y["label"].count("a"), held_out.y["label"].count("b")) == (8, 2)
     assert sorted([*kept.X[:, 0], *held_out.X[:, 0]]) == list(range(50))
+    assert note == "20% of the examples, drawn class by class, held out for the test"
     for part in (kept, held_out):
         assert [labels[i] for i in part.X[:, 0]] == part.y["label"]
 
@@ -351,13 +352,19 @@ def test_a_new_run_that_fails_leaves_nothing(tmp_path):
         ({"task": "paint"}, "unknown task 'paint'"),
         ({"data": {"sauce": "x"}}, "run.json: unknown key sauce: did you mean source?"),
         ({"settings": {"pool": "x"}}, "run.json: unknown key pool: did you mean pooling?"),
-        (None, "run.json is damaged: "),
+        ({"data": None}, "run.json: it is None: expected a table of source, "),
+        (b'{"format": 1}', "run.json is damaged: KeyError('task')"),
+        (b"{", "run.json is not valid JSON: "),
+        (b"\xff", "run.json is not valid JSON: "),
+        (b"[]", "run.json holds no JSON object"),
     ],
 )
 def test_a_damaged_run(trained, tmp_path, change, message):
-    found = json.loads((trained[0].path / "run.json").read_text())
-    text = "{" if change is None else json.dumps({**found, **change})
-    (tmp_path / "run.json").write_text(text)
+    content = change
+    if isinstance(change, dict):
+        found = json.loads((trained[0].path / "run.json").read_text())
+        content = json.dumps({**found, **change}).encode()
+    (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(RunFolderError) as error:
         Run.open(tmp_path)
     assert message in str(error.value)

@@ -13,7 +13,7 @@ from fastlstm.runs import Choice, Real, Whole, parameters, parse_space, read_set
 from fastlstm.runs.outcome import learning_curves, scores_as_json
 from fastlstm.runs.space import space_from, space_to_json
 from fastlstm.runs.toml import settings_as_toml, to_toml
-from fastlstm.training import Metric, TrainingConfig
+from fastlstm.training import History, Metric, TrainingConfig
 
 
 class Estimator:
@@ -123,21 +123,21 @@ def test_curves_mark_the_epoch_that_was_kept():
         record(4, train_f1=0.4, validation_loss=1.5, validation_f1=None),
     ]
     metrics = (Metric("wer", higher_is_better=False), Metric("f1", higher_is_better=True))
-    curves = learning_curves(records, metrics)
-    # Of equals the later one, as `fit` keeps it.
+    curves = learning_curves(History(records, 3, 0.7, False), metrics)
     assert curves.best_epoch == 3
     assert (curves.metric_name, curves.percent) == ("f1", True)
     assert curves.metrics["training"] == [0.1, 0.2, 0.3, 0.4]
     assert curves.metrics["validation"][:3] == [0.5, 0.7, 0.7]
     assert math.isnan(curves.metrics["validation"][3])
     assert math.isnan(curves.losses["validation"][2])
-    by_loss = learning_curves(records, (Metric("loss", higher_is_better=False),))
-    assert by_loss.best_epoch == 2
-    assert not by_loss.percent
+    metrics = (Metric("loss", higher_is_better=False),)
+    by_loss = learning_curves(History(records, 2, 1.0, False), metrics)
+    assert (by_loss.best_epoch, by_loss.metrics, by_loss.percent) == (2, None, False)
 
 
 def test_curves_without_validation():
-    curves = learning_curves([record(1), record(2)], (Metric("f1", higher_is_better=True),))
+    history = History([record(1), record(2)], 2, None, False)
+    curves = learning_curves(history, (Metric("f1", higher_is_better=True),))
     assert (list(curves.losses), curves.best_epoch, curves.metrics) == (["training"], 2, None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from fastlstm.data.images import ImageDataset
 from fastlstm.runs import labelled
 from fastlstm.runs.images import SUFFIXES, image_files, labelled_images, read_images
 from fastlstm.runs.labelled import Labelled
+from fastlstm.runs.parts import fit_on_parts, parts_of, refuse_files
 from fastlstm.runs.sequence_tables import read_sequences
 from fastlstm.runs.settings import parameters, settings_of
 from fastlstm.runs.space import Choice, Real, Space, Whole
@@ -85,9 +87,8 @@ class Classification:
             return _read_set(data)
         path = Path(data.source)
         noun = "images" if path.is_dir() else "sequences"
-        return labelled.parts(
-            self.read_part(data, path), noun, data, lambda path: self.read_part(data, path)
-        )
+        read = partial(self.read_part, data)
+        return parts_of(read(path), noun, data, read, labelled.hold_out)
 
     def read_part(self, data: ClassificationData, path: Path) -> Labelled:
         """Read a table with labels, or a folder of images with a folder for each class."""
@@ -106,9 +107,8 @@ class Classification:
         on_event: Callable[[Event], None] | None = None,
     ) -> SequenceClassifier:
         """Fit a `SequenceClassifier`."""
-        return labelled.fit(
-            SequenceClassifier(**parameters(settings)), parts, output, resume, on_event
-        )
+        estimator = SequenceClassifier(**parameters(settings))
+        return fit_on_parts(estimator, parts, output, resume, on_event)
 
     def load(self, path: Path) -> SequenceClassifier:
         """Read a `SequenceClassifier`."""
@@ -147,10 +147,7 @@ def _size(data: ClassificationData) -> tuple[int, int] | None:
 
 def _read_set(data: ClassificationData) -> Parts:
     load, _, brightest = _IMAGE_SETS[data.source]
-    given = {"validation": data.validation, "test": data.test}
-    for name, path in given.items():
-        if path is not None:
-            raise DataError(f"{data.source} has a {name} part of its own: expected no file for it")
+    refuse_files(data)
     dataset = load()
 
     def part(tensors: Sequence[Any]) -> Labelled:

@@ -25,6 +25,7 @@ from fastlstm.data import (
 )
 from fastlstm.runs.forecast_results import results_of
 from fastlstm.runs.forecast_series import ForecastData, SeriesPart, future_rows, series_columns
+from fastlstm.runs.parts import refuse_files
 from fastlstm.runs.settings import parameters, settings_of
 from fastlstm.runs.space import Choice, Real, Space, Whole
 from fastlstm.runs.task import Parts, Results
@@ -167,8 +168,7 @@ def _hold_out(series: SeriesSet, data: ForecastData) -> tuple[SeriesPart, Series
 
 
 def _read_set(data: ForecastData) -> Parts:
-    if data.test is not None:
-        raise DataError(f"{data.source} has a test part of its own: expected no file for it")
+    refuse_files(data)
     for role in ("past", "future", "static", "id"):
         if getattr(data, role):
             raise DataError(f"{data.source} is read as it is known: expected no {role}")

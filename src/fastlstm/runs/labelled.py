@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +22,7 @@ from fastlstm.report import (
     label_scores,
     worst_mistakes,
 )
-from fastlstm.runs.task import DataConfig, Parts
 from fastlstm.tasks.classification import figures
-from fastlstm.training import Event
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,35 +85,12 @@ def _moved_to_front(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return values[: len(indices)]
 
 
-def parts(
-    examples: Labelled, noun: str, data: DataConfig, read_part: Callable[[Path], Labelled]
-) -> Parts:
-    """The parts of a source that has none of its own.
-
-    Args:
-        examples: all of the source; they are spent.
-        noun: what they are called.
-        data: which files there are for the other parts, or the share of the test.
-        read_part: reads such a file.
-
-    Raises:
-        DataError: as for `hold_out`, or a file cannot be read.
-    """
-    validation = read_part(data.validation) if data.validation else None
-    note = part_files(data.validation, data.test)
-    if data.test is not None:
-        test = read_part(data.test)
-    else:
-        examples, test = hold_out(examples, data.test_share)
-        note = "; ".join(filter(None, [held_out_note(data.test_share), note]))
-    return Parts(Path(data.source).stem, noun, examples, validation, test, note)
-
-
-def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:
+def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled, str]:
     """Split a test part off, in which every class has its share.
 
     Returns:
-        What is left, in the memory of `examples`, which are spent; and the test part.
+        What is left, in the memory of `examples`, which are spent; the test part; and how it came
+        to be, in words.
 
     Raises:
         DataError: there are too few examples for it.
@@ -124,12 +98,8 @@ def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled]:
     ids = [LabelIndex.of(labels).ids(labels) for labels in examples.y.values()]
     kept, held_out = split_stratified(combined_ids(ids), share)
     test = examples.select(held_out)
-    return examples.select(kept, spend=True), test
-
-
-def held_out_note(share: float) -> str:
-    """How the test part came to be, in words."""
-    return f"{share:.0%} of the examples, drawn class by class, held out for the test"
+    note = f"{share:.0%} of the examples, drawn class by class, held out for the test"
+    return examples.select(kept, spend=True), test, note
 
 
 def measure(estimator: Any, part: Labelled) -> tuple[Scores, list[Section]]:
@@ -273,37 +243,6 @@ def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]
     if wrong.any():
         raise DataError(f"{shown}, column {name!r}: row {np.argmax(wrong) + 1} has no label")
     return codes, classes
-
-
-def part_files(validation: Path | None, test: Path | None) -> str:
-    """Which parts come from files of their own, in words."""
-    given = [
-        f"{name} from {path}"
-        for name, path in (("validation", validation), ("test", test))
-        if path is not None
-    ]
-    return ", ".join(given)
-
-
-def fit(
-    estimator: Any,
-    parts: Parts,
-    output: Path | None,
-    resume: bool,
-    on_event: Callable[[Event], None] | None,
-) -> Any:
-    """Fit a classifier on the parts for training."""
-    train, validation = parts.train, parts.validation
-    assert isinstance(train, Labelled)
-    assert validation is None or isinstance(validation, Labelled)
-    return estimator.fit(
-        train.X,
-        train.labels(),
-        validation_data=None if validation is None else (validation.X, validation.labels()),
-        output=output,
-        resume=resume,
-        on_event=on_event,
-    )
 
 
 def describe(estimator: Any, what: str) -> str:

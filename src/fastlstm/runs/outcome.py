@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from fastlstm.config import to_mapping
 from fastlstm.report import LearningCurves, Scores, Summary
 from fastlstm.runs.run import Run
 from fastlstm.runs.task import Parts
-from fastlstm.training import Metric, RunFolder, RunFolderError
+from fastlstm.training import History, Metric, RunFolderError
 from fastlstm.training.folder import is_first_process
 
 SCORES = "scores.json"
@@ -53,10 +53,10 @@ def finish(run: Run, estimator: Any, parts: Parts) -> Outcome:
         RunFolderError: the disk refuses.
     """
     results = run.task.measure(estimator, parts.test)
-    records = RunFolder.open(run.model).read_metrics()
-    seconds = sum(record["seconds"] for record in records)
+    history: History = estimator.history_
+    seconds = sum(record["seconds"] for record in history.records)
     facts = _facts(run, estimator, parts, seconds)
-    curves = learning_curves(records, run.task.metrics)
+    curves = learning_curves(history, run.task.metrics)
     summary = Summary(parts.name, results.description, results.scores, facts)
     settings = {"data": to_mapping(run.data), **to_mapping(run.settings)}
     sections = [
@@ -72,7 +72,7 @@ def finish(run: Run, estimator: Any, parts: Parts) -> Outcome:
         "baseline": results.scores.baseline_name,
         "training_examples": len(parts.train),
         "test_examples": len(parts.test),
-        "best_epoch": curves.best_epoch,
+        "best_epoch": history.best_epoch,
         "training_seconds": seconds,
         "seed": run.settings.training.seed,
         "versions": _versions(),
@@ -100,35 +100,28 @@ def scores_as_json(scores: Scores) -> dict[str, dict[str, float | None]]:
     }
 
 
-def learning_curves(
-    records: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]
-) -> LearningCurves:
-    """The curves of a training, and the epoch whose weights were kept.
+def learning_curves(history: History, metrics: Sequence[Metric]) -> LearningCurves:
+    """The curves of a training.
 
     Args:
-        records: the lines of `metrics.jsonl`.
+        history: what the training did.
         metrics: by which the best epoch may have been chosen: the first that was measured.
     """
-    validated = "validation_loss" in records[0]
+    records = history.records
     metric = deciding_metric(records[0], metrics)
     losses = {"training": _curve(records, "train_loss")}
-    if validated:
+    if "validation_loss" in records[0]:
         losses["validation"] = _curve(records, "validation_loss")
-    epochs = [record["epoch"] for record in records]
-    if metric is None:
-        return LearningCurves(epochs, losses, epochs[-1])
-    chosen = _curve(records, f"validation_{metric.name}")
-    if metric.name == "loss":  # its curves are drawn already
-        return LearningCurves(epochs, losses, epochs[_best(chosen, metric)])
-    shown = {"validation": chosen}
+    curves = LearningCurves([record["epoch"] for record in records], losses, history.best_epoch)
+    if metric is None or metric.name == "loss":  # whose curves are drawn already
+        return curves
+    shown = {"validation": _curve(records, f"validation_{metric.name}")}
     if f"train_{metric.name}" in records[0]:
         shown = {"training": _curve(records, f"train_{metric.name}"), **shown}
-    return LearningCurves(
-        epochs,
-        losses,
-        epochs[_best(chosen, metric)],
-        metric.name.replace("_", " "),
-        shown,
+    return replace(
+        curves,
+        metric_name=metric.name.replace("_", " "),
+        metrics=shown,
         percent=metric.name.endswith(("accuracy", "f1")),
     )
 
@@ -136,13 +129,6 @@ def learning_curves(
 def deciding_metric(record: Mapping[str, Any], metrics: Sequence[Metric]) -> Metric | None:
     """The first of the metrics that was measured after an epoch; None where none was."""
     return next((one for one in metrics if f"validation_{one.name}" in record), None)
-
-
-def _best(values: Sequence[float], metric: Metric) -> int:
-    """The place of the best value, as `fit` chooses: of equals the last."""
-    sign = 1.0 if metric.higher_is_better else -1.0
-    ranked = [-math.inf if math.isnan(value) else sign * value for value in values]
-    return max(range(len(ranked)), key=lambda place: (ranked[place], place))
 
 
 def _curve(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:

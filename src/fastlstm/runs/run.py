@@ -8,25 +8,20 @@ report.html    the page to look at
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastlstm.atomic import write_atomically
-from fastlstm.config import ConfigError, from_mapping, to_mapping
+from fastlstm.runs.description import Description, read_description, write_description
 from fastlstm.runs.errors import RunError
 from fastlstm.runs.task import DataConfig, Parts, Results, Task
-from fastlstm.runs.tasks import find_task
 from fastlstm.training import Event, RunFolderError, check_output
 from fastlstm.training.folder import CHECKPOINT, CONFIG, WEIGHTS, is_first_process
 
 RUN = "run.json"
 MODEL = "model"
-FORMAT = 1
 
 
 class Run:
@@ -75,21 +70,8 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise RunFolderError(f"{path} is not a folder: expected the folder of a run")
-        file = path / RUN
-        try:
-            found = json.loads(file.read_bytes())
-            if found.get("format") != FORMAT:
-                raise RunFolderError(f"{file} has format {found.get('format')}: expected {FORMAT}")
-            task = find_task(found["task"])
-            data = from_mapping(task.data, found["data"], str(file))
-            settings = from_mapping(task.settings, found["settings"], str(file))
-        except OSError as error:
-            raise RunFolderError(f"cannot read {file}: {error.strerror}") from error
-        except (ConfigError, RunError) as error:
-            raise RunFolderError(str(error)) from error
-        except (KeyError, AttributeError, TypeError, json.JSONDecodeError) as error:
-            raise RunFolderError(f"{file} is damaged: {error!r}") from error
-        return cls(path, task, data, settings)
+        found = read_description(path / RUN)
+        return cls(path, found.task, found.data, found.settings)
 
     def save(self) -> None:
         """Begin the folder with `run.json`.
@@ -100,18 +82,7 @@ class Run:
         if not is_first_process():
             return
         check_output(self.path)
-        description = {
-            "format": FORMAT,
-            "task": self.task.name,
-            "data": to_mapping(absolute_paths(self.task, self.data)),
-            "settings": to_mapping(self.settings),
-        }
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            content = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-            write_atomically(self.path / RUN, content.encode())
-        except OSError as error:
-            raise RunFolderError(f"cannot write {self.path}: {error.strerror}") from error
+        write_description(self.path / RUN, Description(self.task, self.data, self.settings))
 
     def fit(self, parts: Parts, on_event: Callable[[Event], None] | None = None) -> Any:
         """Train, or go on where the run stands; a new run that fails leaves nothing behind.
@@ -187,15 +158,3 @@ def check_source(task: Task, data: DataConfig) -> None:
             f"{data.source} is no data set for {task.name} and no file: expected "
             f"{', '.join(task.sets)}, or a path"
         )
-
-
-def absolute_paths(task: Task, data: DataConfig) -> DataConfig:
-    """The data with absolute paths, so that they are found from whatever folder."""
-    others: dict[str, Any] = {
-        name: path.absolute()
-        for name, path in (("validation", data.validation), ("test", data.test))
-        if path is not None
-    }
-    if data.source not in task.sets:
-        others["source"] = str(Path(data.source).absolute())
-    return replace(data, **others)

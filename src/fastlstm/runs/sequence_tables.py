@@ -156,14 +156,23 @@ def _grouped(
     import pyarrow as pa
 
     codes, names = ids
-    order = _order(codes, times)
-    if order is not None:
-        values, codes = values[order], codes[order]
-    X = np.split(values, np.cumsum(np.bincount(codes))[:-1])
+    X = split_rows(values, codes, row_order(codes, times))
     return TableSequences(X, labels, pa.table({column: names}))
 
 
-def _order(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray | None:
+def split_rows(values: np.ndarray, codes: np.ndarray, order: np.ndarray | None) -> list[np.ndarray]:
+    """The rows of each sequence.
+
+    Args:
+        values: a row for each step.
+        codes: the number of the sequence that it belongs to.
+        order: what `row_order` gave.
+    """
+    ordered = values if order is None else values[order]
+    return np.split(ordered, np.cumsum(np.bincount(codes))[:-1])
+
+
+def row_order(codes: np.ndarray, times: np.ndarray | None) -> np.ndarray | None:
     """The order of the rows by sequence, then by time; None where they stand so already."""
     rising = codes[1:] >= codes[:-1]
     if times is not None:
@@ -194,9 +203,8 @@ def _one_each(
     codes, names = ids
     of_rows, classes = coded(table, target, str(path))
     first = np.empty(len(names), dtype=np.int64)
-    first[codes[::-1]] = np.arange(
-        len(codes) - 1, -1, -1
-    )  # the last to be written is the first row
+    # Of the rows of a sequence the last to be written is the first.
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     wrong = np.flatnonzero(of_rows != of_rows[first][codes])
     if len(wrong):
         code = codes[wrong[0]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastlstm.data import DataError, load_gesture_phase, load_ud_ewt, split_share
-from fastlstm.runs.labelled import part_files
+from fastlstm.runs.parts import fit_on_parts, parts_of, refuse_files
 from fastlstm.runs.settings import parameters, settings_of
 from fastlstm.runs.space import Choice, Real, Space, Whole
 from fastlstm.runs.tagging_files import StepColumns, Tagged, read_tagged, step_table
@@ -80,15 +81,8 @@ class Tagging:
         if data.source == UD_EWT:
             return _read_ud_ewt(data)
         examples = self._source(data)
-        validation = self.read_part(data, data.validation) if data.validation else None
-        note = part_files(data.validation, data.test)
-        if data.test is not None:
-            test = self.read_part(data, data.test)
-        else:
-            kept, held_out = split_share(len(examples), data.test_share)
-            test, examples = examples.select(held_out.tolist()), examples.select(kept.tolist())
-            note = "; ".join(filter(None, [_held_out_note(test, len(examples)), note]))
-        return Parts(Path(data.source).stem, examples.noun, examples, validation, test, note)
+        read = partial(self.read_part, data)
+        return parts_of(examples, examples.noun, data, read, _hold_out)
 
     def _source(self, data: TaggingData) -> Tagged:
         if data.source != GESTURE_PHASE:
@@ -109,17 +103,8 @@ class Tagging:
         on_event: Callable[[Event], None] | None = None,
     ) -> SequenceTagger:
         """Fit a `SequenceTagger`."""
-        train, validation = parts.train, parts.validation
-        assert isinstance(train, Tagged)
-        assert validation is None or isinstance(validation, Tagged)
-        return SequenceTagger(**parameters(settings)).fit(
-            train.X,
-            train.labels(),
-            validation_data=None if validation is None else (validation.X, validation.labels()),
-            output=output,
-            resume=resume,
-            on_event=on_event,
-        )
+        estimator = SequenceTagger(**parameters(settings))
+        return fit_on_parts(estimator, parts, output, resume, on_event)
 
     def load(self, path: Path) -> SequenceTagger:
         """Read a `SequenceTagger`."""
@@ -148,9 +133,7 @@ def _columns(data: TaggingData, path: Path | None = None) -> StepColumns:
 
 
 def _read_ud_ewt(data: TaggingData) -> Parts:
-    for name, path in (("validation", data.validation), ("test", data.test)):
-        if path is not None:
-            raise DataError(f"{UD_EWT} has a {name} part of its own: expected no file for it")
+    refuse_files(data)
     bank = load_ud_ewt(_columns(data).label)
     train, validation, test = (
         Tagged(part.tokens, part.labels, [f"sentence {n}" for n in range(1, len(part) + 1)])
@@ -159,11 +142,14 @@ def _read_ud_ewt(data: TaggingData) -> Parts:
     return Parts(UD_EWT, train.noun, train, validation, test)
 
 
-def _held_out_note(test: Tagged, kept: int) -> str:
-    total = len(test) + kept
+def _hold_out(examples: Tagged, share: float) -> tuple[Tagged, Tagged, str]:
+    """Split a test part off: what is left, the test part, and how it came to be, in words."""
+    kept, held_out = split_share(len(examples), share)
+    train, test = examples.select(kept.tolist()), examples.select(held_out.tolist())
+    note = f"{len(test):,} of {len(examples):,} {test.noun}, drawn at random, held out for the test"
     if len(test) <= 3:
-        return f"{', '.join(test.names)} of {total} {test.noun} held out for the test"
-    return f"{len(test):,} of {total:,} {test.noun}, drawn at random, held out for the test"
+        note = f"{', '.join(test.names)} of {len(examples)} {test.noun} held out for the test"
+    return train, test, note
 
 
 def _with_predictions(

@@ -17,8 +17,14 @@ from fastlstm.data import (
     read_table,
     read_tagged_json_lines,
 )
-from fastlstm.runs.labelled import labels_of
-from fastlstm.runs.sequence_tables import feature_names, feature_values, row_times
+from fastlstm.runs.labelled import coded, labels_of
+from fastlstm.runs.sequence_tables import (
+    feature_names,
+    feature_values,
+    row_order,
+    row_times,
+    split_rows,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,33 +147,29 @@ def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tag
     table = read_table(path, texts=texts)
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
-    names = [path.stem] * len(table)
+    codes, names = np.zeros(len(table), dtype=np.int32), [path.stem]
     if columns.sequence is not None:
-        names = labels_of(table, [columns.sequence], str(path))[columns.sequence]
-    numbers: dict[str, int] = {}
-    codes = np.fromiter((numbers.setdefault(n, len(numbers)) for n in names), np.int64, len(names))
-    times = np.arange(len(codes))
-    if columns.time is not None:
-        times = row_times(table, columns.time, path)
-    order = np.lexsort((times, codes))
-    bounds = np.searchsorted(codes[order], np.arange(1, len(numbers)))
+        codes, names = coded(table, columns.sequence, str(path))
+    times = None if columns.time is None else row_times(table, columns.time, path)
+    order = row_order(codes, times)
     y = {
-        name: [rows.tolist() for rows in np.split(np.array(found, object)[order], bounds)]
+        name: [rows.tolist() for rows in split_rows(np.array(found, object), codes, order)]
         for name, found in labels_of(table, targets, str(path)).items()
     }
-    return Tagged(_steps(table, columns, path, order, bounds), y, list(numbers), table, order)
+    X = [
+        rows.tolist() if columns.tokens is not None else rows
+        for rows in split_rows(_steps(table, columns, path), codes, order)
+    ]
+    return Tagged(X, y, names, table, order)
 
 
-def _steps(
-    table: pa.Table, columns: StepColumns, path: Path, order: np.ndarray, bounds: np.ndarray
-) -> list[Any]:
-    """The words or the frames of each sequence."""
+def _steps(table: pa.Table, columns: StepColumns, path: Path) -> np.ndarray:
+    """The words (N) or the vectors (N, F) of all steps, as they stand in the file."""
     if columns.tokens is not None:
         words = table.column(columns.tokens).to_pylist()
         missing = next((row for row, word in enumerate(words, 1) if not word), None)
         if missing is not None:
             raise DataError(f"{path}, column {columns.tokens!r}: row {missing} has no word")
-        return [rows.tolist() for rows in np.split(np.array(words, object)[order], bounds)]
+        return np.array(words, object)
     names = feature_names(table, columns, path)
-    values = feature_values({name: table.column(name) for name in names}, len(table), path)
-    return np.split(values[order], bounds)
+    return feature_values({name: table.column(name) for name in names}, len(table), path)

@@ -126,7 +126,7 @@ class Task(Protocol):
             on_event: called with what happens.
 
         Returns:
-            The fitted estimator; its `network_` is the network.
+            The fitted estimator; its `network_` is the network, its `history_` what training did.
         """
         ...
 

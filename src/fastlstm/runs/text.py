@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from fastlstm.models import AttentionPooling
 from fastlstm.report import AttendedSentence, attention
 from fastlstm.runs import labelled
 from fastlstm.runs.labelled import Labelled
+from fastlstm.runs.parts import fit_on_parts, parts_of
 from fastlstm.runs.settings import parameters, settings_of
 from fastlstm.runs.space import Choice, Real, Space, Whole
 from fastlstm.runs.task import DataConfig, Parts, Results
@@ -65,9 +67,8 @@ class TextClassification:
 
     def read(self, data: TextData) -> Parts:
         """Read the movie reviews, or a table."""
-        return labelled.parts(
-            self._source(data), "texts", data, lambda path: self.read_part(data, path)
-        )
+        read = partial(self.read_part, data)
+        return parts_of(self._source(data), "texts", data, read, labelled.hold_out)
 
     def _source(self, data: TextData) -> Labelled:
         if data.source != MOVIE_REVIEWS:
@@ -93,7 +94,8 @@ class TextClassification:
         on_event: Callable[[Event], None] | None = None,
     ) -> TextClassifier:
         """Fit a `TextClassifier`."""
-        return labelled.fit(TextClassifier(**parameters(settings)), parts, output, resume, on_event)
+        estimator = TextClassifier(**parameters(settings))
+        return fit_on_parts(estimator, parts, output, resume, on_event)
 
     def load(self, path: Path) -> TextClassifier:
         """Read a `TextClassifier`."""

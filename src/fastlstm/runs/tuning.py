@@ -7,7 +7,6 @@ best.toml      the best settings so far, as `train --config` takes them
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.atomic import write_atomically
-from fastlstm.config import ConfigError, from_mapping, to_mapping, with_overrides
+from fastlstm.config import ConfigError, with_overrides
+from fastlstm.runs.description import Description, read_description, write_description
 from fastlstm.runs.errors import RunError
 from fastlstm.runs.outcome import deciding_metric
-from fastlstm.runs.run import absolute_paths, check_source
+from fastlstm.runs.run import check_source
 from fastlstm.runs.space import Choice, Space, Whole, space_from, space_to_json
 from fastlstm.runs.task import DataConfig, Parts, Task
-from fastlstm.runs.tasks import find_task
 from fastlstm.runs.toml import settings_as_toml
 from fastlstm.training import (
     EpochDone,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 TUNE = "tune.json"
 TRIALS = "trials.log"
 BEST = "best.toml"
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -96,22 +94,14 @@ class Tuning:
             RunFolderError: the folder or its `tune.json` is missing or damaged.
         """
         path = Path(path)
-        file = path / TUNE
+        found = read_description(path / TUNE)
         try:
-            found = json.loads(file.read_bytes())
-            if found["format"] != FORMAT:
-                raise RunFolderError(f"{file} has format {found['format']}: expected {FORMAT}")
-            task = find_task(found["task"])
-            data = from_mapping(task.data, found["data"], str(file))
-            settings = from_mapping(task.settings, found["settings"], str(file))
-            space = {key: space_from(value) for key, value in found["space"].items()}
-        except OSError as error:
-            raise RunFolderError(f"cannot read {file}: {error.strerror}") from error
-        except (ConfigError, RunError) as error:
+            space = {key: space_from(value) for key, value in found.others["space"].items()}
+        except ConfigError as error:
             raise RunFolderError(str(error)) from error
-        except (KeyError, AttributeError, TypeError, json.JSONDecodeError) as error:
-            raise RunFolderError(f"{file} is damaged: {error!r}") from error
-        return cls(path, task, data, settings, space)
+        except (KeyError, AttributeError, TypeError) as error:
+            raise RunFolderError(f"{path / TUNE} is damaged: {error!r}") from error
+        return cls(path, found.task, found.data, found.settings, space)
 
     def check(self) -> None:
         """Raise, before anything slow is done, unless the search can begin.
@@ -135,19 +125,9 @@ class Tuning:
         Raises:
             RunFolderError: the disk refuses.
         """
-        description = {
-            "format": FORMAT,
-            "task": self.task.name,
-            "data": to_mapping(absolute_paths(self.task, self.data)),
-            "settings": to_mapping(self.settings),
-            "space": {key: space_to_json(space) for key, space in self.space.items()},
-        }
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            content = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-            write_atomically(self.path / TUNE, content)
-        except OSError as error:
-            raise RunFolderError(f"cannot write {self.path}: {error.strerror}") from error
+        space = {key: space_to_json(space) for key, space in self.space.items()}
+        found = Description(self.task, self.data, self.settings, {"space": space})
+        write_description(self.path / TUNE, found)
 
     def search(
         self,
