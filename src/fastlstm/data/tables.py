@@ -5,8 +5,10 @@ at most about the size of the file. pyarrow rather than Polars: its errors name 
 with too few fields is one.
 """
 
+import ctypes
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +158,7 @@ def _read_blocks(
     import pyarrow as pa
     import pyarrow.csv
 
-    pool = _frugal_pool()
+    pool = pa.system_memory_pool()
     reader = pyarrow.csv.open_csv(
         source,
         memory_pool=pool,
@@ -182,6 +184,8 @@ def _read_blocks(
             block.append(_narrow(array.cast(kind, memory_pool=pool), pool))
             if number % _BLOCKS_TOGETHER == 0:
                 _put_together(block, kind, pool)
+        if number % _BLOCKS_TOGETHER == 0:
+            release_memory()
     arrays = [_joined(block, kind, pool) for block, kind in zip(blocks, kinds, strict=True)]
     release_memory()
     return pa.table(arrays, names=reader.schema.names)
@@ -202,8 +206,14 @@ def release_memory() -> None:
     """Give what tables no longer need back to the system, rather than keep it for the next one."""
     import pyarrow as pa
 
-    for pool in (_frugal_pool(), pa.default_memory_pool()):
+    for pool in (pa.system_memory_pool(), pa.default_memory_pool()):
         pool.release_unused()
+    if sys.platform == "linux":
+        # Of glibc, and not of every C library. Its pages go back at once, wherever they lie; Arrow's
+        # own jemalloc keeps most of them until later.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _is_real(kind: "pa.DataType") -> bool:
@@ -219,15 +229,6 @@ def _halved(table: "pa.Table", keep: Sequence[str]) -> "pa.Table":
         if _is_real(field.type) and field.name not in keep:
             table = table.set_column(index, field.name, table.column(index).cast(pa.float32()))
     return table
-
-
-def _frugal_pool() -> "pa.MemoryPool":
-    """Where pyarrow has it, jemalloc: it keeps a third less of what is freed than the default."""
-    import pyarrow as pa
-
-    if "jemalloc" in pa.supported_memory_backends():
-        return pa.jemalloc_memory_pool()
-    return pa.default_memory_pool()
 
 
 def _narrow(array: "pa.Array", pool: "pa.MemoryPool") -> "pa.Array":
