@@ -1,5 +1,6 @@
 """A million examples: what is kept as one array, and that it is what the many would be."""
 
+import ctypes
 import gc
 import os
 import re
@@ -21,6 +22,7 @@ from fastlstm.data import (
     TextColumn,
     combined_ids,
     read_table,
+    release_memory,
     split_stratified,
 )
 from fastlstm.runs import find_task
@@ -32,7 +34,7 @@ VALUES = GENERATOR.normal(3, 2, size=(20, 5, 3))
 
 def test_an_array_of_sequences_is_as_a_list_of_them():
     whole, one_by_one = Sequences(VALUES), Sequences(list(VALUES))
-    assert whole.lengths == one_by_one.lengths == [5] * 20
+    assert whole.lengths.tolist() == one_by_one.lengths.tolist() == [5] * 20
     indices = [7, 3, 3, 19]
     for found, expected in zip(whole.batch(indices), one_by_one.batch(indices), strict=True):
         assert found.dtype == expected.dtype
@@ -108,6 +110,8 @@ def test_a_column_of_texts(monkeypatch, chunks):
 def test_a_column_with_a_text_missing():
     with pytest.raises(DataError, match=r"^x\.csv: row 2 has no text$"):
         TextColumn(pa.chunked_array([["a", None]]), "x.csv")
+    with pytest.raises(DataError, match=r"^x\.csv: row 4 has no text$"):
+        TextColumn(pa.chunked_array([["a", "b"], ["c", None]]), "x.csv")
     with pytest.raises(DataError, match=r"^x\.csv has no rows$"):
         TextColumn(pa.chunked_array([[]], type=pa.string()), "x.csv")
 
@@ -204,9 +208,26 @@ def write_series(path: Path, rows: int) -> Path:
     return path
 
 
+def write_texts(path: Path, rows: int) -> Path:
+    generator = np.random.default_rng(0)
+    chances = 1 / np.arange(1, 20_001)
+    ends = np.cumsum(generator.integers(8, 31, rows)).tolist()
+    drawn = generator.choice(20_000, ends[-1], p=chances / chances.sum())
+    words = np.array([f"w{number}" for number in range(20_000)])[drawn].tolist()
+    texts = [" ".join(words[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+    labels = generator.choice(["bad", "fair", "good"], rows)
+    pa.csv.write_csv(pa.table({"text": texts, "label": labels}), path)
+    return path
+
+
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measured on Linux")
 FORMS = pytest.mark.parametrize(
-    ("write", "options"), [(write_rows, ()), (write_steps, ("sequence=id", "time=t"))]
+    ("task", "write", "options"),
+    [
+        ("classify", write_rows, ()),
+        ("classify", write_steps, ("sequence=id", "time=t")),
+        ("text", write_texts, ()),
+    ],
 )
 
 
@@ -226,11 +247,28 @@ def test_nothing_of_an_array_is_there_twice(tmp_path, monkeypatch):
 
 
 @linux
+def test_memory_goes_back_at_once():
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("glibc gives it back")
+
+    def held():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    pool = pa.system_memory_pool()
+    blocks = [pa.array(np.ones(5_000)).cast(pa.int32(), memory_pool=pool) for _ in range(2_000)]
+    before = held()
+    del blocks[::2]  # 20 MB, between those that stay
+    release_memory()
+    assert before - held() > 10e6
+
+
+@linux
 @pytest.mark.heavy
 @FORMS
-def test_a_million_rows_take_at_most_twice_their_size(tmp_path, write, options):
+def test_a_million_rows_take_at_most_twice_their_size(tmp_path, task, write, options):
     few, many = write(tmp_path / "few.csv", 500), write(tmp_path / "many.csv", 1_000_000)
-    assert growth("classify", few, many, *options) <= 2 * many.stat().st_size
+    # With room: what is measured swings by a tenth.
+    assert growth(task, few, many, *options) <= 1.75 * many.stat().st_size
 
 
 @linux

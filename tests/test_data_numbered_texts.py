@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastlstm.data import DataError, NumberedTexts, VocabularyEncoder, learn_words
+from fastlstm.data import DataError, NumberedTexts, Vocabulary, VocabularyEncoder, learn_words
 from fastlstm.data import numbered_texts as module
 
 TEXTS = ["A cat, a dog.", "", "The cat!", "  ", "a bird and a cat", "<unk> or <pad>", "dog dog dog"]
@@ -15,30 +15,41 @@ def rows(numbered: NumberedTexts) -> list[list[int]]:
     return [row[:length].tolist() for row, length in zip(padded, lengths, strict=True)]
 
 
-@pytest.mark.parametrize("at_once", [2, 65_536])
+@pytest.mark.parametrize("together", [2, 8192])
 @pytest.mark.parametrize("units", ["words", "characters"])
 @pytest.mark.parametrize(("min_count", "lowercase"), [(1, True), (2, True), (1, False)])
-def test_learnt_in_one_pass(monkeypatch, units, min_count, lowercase, at_once):
-    monkeypatch.setattr(module, "_AT_ONCE", at_once)
+def test_learnt_in_one_pass(monkeypatch, units, min_count, lowercase, together):
+    monkeypatch.setattr(module, "_TOGETHER", together)
     encoder, numbered = learn_words(TEXTS, PART, units, min_count, lowercase)
-    expected = VocabularyEncoder.train([TEXTS[i] for i in PART], units, min_count, lowercase)
+    expected = VocabularyEncoder(units, Vocabulary([]), lowercase)
+    tokens = [expected.tokens(TEXTS[i]) for i in PART]
+    expected.vocabulary = Vocabulary.build(tokens, min_count)
     assert encoder.vocabulary.tokens == expected.vocabulary.tokens
     assert (encoder.units, encoder.lowercase) == (units, lowercase)
     assert rows(numbered) == [expected.encode(text) for text in TEXTS]
     assert rows(NumberedTexts.of(TEXTS, encoder)) == rows(numbered)
-    assert numbered.lengths == [len(row) for row in rows(numbered)]
+    assert numbered.lengths.tolist() == [len(row) for row in rows(numbered)]
 
 
-@pytest.mark.parametrize("size", [65_535, 65_536, 65_537])
-def test_numbers_beyond_sixteen_bits(size):
+@pytest.mark.parametrize("largest", [255, 256, 65_535, 65_536])
+def test_numbers_of_any_size(monkeypatch, largest):
+    monkeypatch.setattr(module, "_TOGETHER", 2)
+
     class Last:
-        def __init__(self):
-            self.size = size
-
         def encode(self, text):
-            return [size - 1, 0]
+            return [largest if text == "x" else 3, 0]
 
-    assert rows(NumberedTexts.of(["x", "y"], Last())) == [[size - 1, 0]] * 2
+    expected = [[3, 0], [3, 0], [3, 0], [largest, 0], [3, 0]]
+    assert rows(NumberedTexts.of(["a", "b", "c", "x", "d"], Last())) == expected
+
+
+@pytest.mark.parametrize("rare", [0, 70_000])
+def test_words_beyond_sixteen_bits(rare):
+    words = [f"w{number}" for number in range(70_000)]
+    texts = [" ".join(words), "w5 w69999", " ".join(words[rare:])]
+    encoder, numbered = learn_words(texts, np.arange(3), "words", 2, True)
+    assert encoder.size == 70_002 - rare + 2 * (rare > 0)
+    assert rows(numbered) == [encoder.encode(text) for text in texts]
 
 
 def test_what_is_refused():

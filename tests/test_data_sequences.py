@@ -9,6 +9,7 @@ import torch
 from fastlstm.data import (
     DataError,
     LabelIndex,
+    Labels,
     Sequences,
     class_weights,
     images_by_pixels,
@@ -25,7 +26,8 @@ def fails(message):
 
 def test_ragged_batch():
     sequences = Sequences(RAGGED)
-    assert (len(sequences), sequences.feature_count, sequences.lengths) == (3, 2, [3, 1, 2])
+    assert (len(sequences), sequences.feature_count) == (3, 2)
+    assert sequences.lengths.tolist() == [3, 1, 2]
     padded, lengths = sequences.batch([2, 0])
     assert (padded.dtype, lengths.dtype) == (torch.float32, torch.int64)
     assert padded.tolist() == [[[7, 7], [7, 7], [0, 0]], [[0, 1], [2, 3], [4, 5]]]
@@ -108,6 +110,28 @@ def test_label_index():
     assert type(LabelIndex.of(np.array([7])).classes[0]) is int
     assert LabelIndex.of([True, False]).ids([True]).tolist() == [1]
     assert LabelIndex(["z", "a"]).ids(["a"]).tolist() == [1]
+
+
+def test_labels_kept_as_numbers():
+    labels = Labels.of(["b", "a", "b", "c"])
+    assert (list(labels), len(labels), labels[-1]) == (["b", "a", "b", "c"], 4, "c")
+    assert labels.codes.dtype == np.uint8
+    assert Labels(np.arange(300), range(300)).codes.dtype == np.uint16
+    some = labels.select(np.array([0, 2]))
+    assert (list(some), list(labels[1:3])) == (["b", "b"], ["a", "b"])
+    # A class counts where it appears, however many there are elsewhere.
+    assert LabelIndex.of(some).classes == ["b"]
+    index = LabelIndex.of(labels)
+    assert index.classes == ["a", "b", "c"]
+    assert index.ids(labels).tolist() == [1, 0, 1, 2] and index.ids(labels).dtype == np.int64
+    assert LabelIndex(["b"]).ids(some).tolist() == [0, 0]
+    assert LabelIndex.of(Labels(np.array([1, 0]), [7, -2])).classes == [-2, 7]
+    with fails("unknown label 'b': expected one of 'a'"):
+        LabelIndex(["a"]).ids(some)
+    with fails("labels of more than one type (int and str): expected all of one"):
+        LabelIndex.of(Labels(np.array([1, 0]), [7, "a"]))
+    with fails("no classes: expected at least one label"):
+        Labels.of([])
 
 
 def test_wrong_labels():

@@ -12,6 +12,7 @@ from fastlstm.data import (
     SubwordEncoder,
     Vocabulary,
     VocabularyEncoder,
+    learn_words,
     load_text_encoder,
     read_word_vectors,
     split_words,
@@ -76,24 +77,28 @@ def test_wrong_vocabularies(tmp_path):
         Vocabulary.load(path)
 
 
+def learnt(texts, units, min_count=1, lowercase=True):
+    return learn_words(texts, np.arange(len(texts)), units, min_count, lowercase)[0]
+
+
 def test_encode_words():
-    encoder = VocabularyEncoder.train(TEXTS, "words", min_count=2)
+    encoder = learnt(TEXTS, "words", min_count=2)
     assert encoder.vocabulary.tokens[2:] == ["the", ".", "cat", "sat"]
     assert encoder.encode("THE bird sat") == [2, 1, 5]
     assert encoder.encode("") == [1]
     assert encoder.size == 6
-    assert VocabularyEncoder.train(TEXTS, "words", lowercase=False).encode("The") != [1]
+    assert learnt(TEXTS, "words", lowercase=False).encode("The") != [1]
 
 
 def test_encode_characters():
-    encoder = VocabularyEncoder.train(["abA"], "characters")
+    encoder = learnt(["abA"], "characters")
     assert encoder.tokens("Ab") == ["a", "b"]
     assert encoder.encode("ab?") == [2, 3, 1]
 
 
 @pytest.mark.parametrize("units", ["words", "characters"])
 def test_encoder_on_disk(tmp_path, units):
-    encoder = VocabularyEncoder.train(TEXTS, units, lowercase=False)
+    encoder = learnt(TEXTS, units, lowercase=False)
     encoder.save(tmp_path / "text.json")
     loaded = load_text_encoder(tmp_path / "text.json")
     assert isinstance(loaded, VocabularyEncoder)

@@ -1,15 +1,18 @@
 """Runs of classifiers from data to report: what is read, what is written, what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from fastlstm.data import DataError
+from fastlstm.data import DataError, Labels
 from fastlstm.models import ModelError
 from fastlstm.runs import Run, RunError, find_task, predict, read_settings, resume, train
 from fastlstm.runs.classification import Classification, ClassificationData
 from fastlstm.runs.labelled import Labelled, hold_out
+from fastlstm.runs.sequence_tables import feature_values
 from fastlstm.runs.text import TextClassification, TextData
 from fastlstm.training import Interrupted, RunFolderError
 from run_data import (
@@ -109,7 +112,7 @@ def test_rows_as_sequences(tmp_path, suffix):
     part = Classification().read_part(ClassificationData(str(file), features=FEATURES), file)
     values, labels = waves(20)
     np.testing.assert_array_equal(part.X, values.astype(np.float32))
-    assert part.y == {"label": labels}
+    assert {name: list(of_target) for name, of_target in part.y.items()} == {"label": labels}
 
 
 def test_features_are_by_default_what_is_no_label(tmp_path):
@@ -238,12 +241,14 @@ def test_other_files_for_validation_and_test(tmp_path):
 
 def test_every_class_has_its_share_of_the_test_part():
     labels = ["a"] * 40 + ["b"] * 10
-    kept, held_out, note = hold_out(Labelled(np.arange(50)[:, None], {"label": labels}), 0.2)
+    kept, held_out, note = hold_out(
+        Labelled(np.arange(50)[:, None], {"label": Labels.of(labels)}), 0.2
+    )
     assert (held_out.y["label"].count("a"), held_out.y["label"].count("b")) == (8, 2)
     assert sorted([*kept.X[:, 0], *held_out.X[:, 0]]) == list(range(50))
     assert note == "20% of the examples, drawn class by class, held out for the test"
     for part in (kept, held_out):
-        assert [labels[i] for i in part.X[:, 0]] == part.y["label"]
+        assert [labels[i] for i in part.X[:, 0]] == list(part.y["label"])
 
 
 @pytest.mark.parametrize(
@@ -264,6 +269,15 @@ def test_tables_that_cannot_be_read(tmp_path, change, options, message):
     with pytest.raises(DataError) as error:
         Classification().read(ClassificationData(str(file), **options))
     assert message in str(error.value)
+
+
+def test_of_two_wrong_columns_the_first_is_named(tmp_path):
+    x = pa.chunked_array([[1.0, 2.0], [3.0, None]])
+    y = pa.chunked_array([[1.0], [None, 3.0, 4.0]])
+    with pytest.raises(DataError, match=r"^f, column 'x': row 4 has no finite number$"):
+        feature_values({"x": x, "y": y}, 4, Path("f"))
+    found = feature_values({"y": y.fill_null(9), "x": x.fill_null(8)}, 4, Path("f"))
+    np.testing.assert_array_equal(found, [[1, 1], [9, 2], [3, 3], [4, 8]])
 
 
 def test_a_sequence_with_two_labels(tmp_path):

@@ -7,7 +7,7 @@ from fastlstm.data.filling import Fill
 from fastlstm.data.frames import LabelledRecordings, load_gesture_phase
 from fastlstm.data.frequency import Frequency
 from fastlstm.data.images import ImageDataset
-from fastlstm.data.labels import LabelIndex, class_weights
+from fastlstm.data.labels import LabelIndex, Labels, class_weights
 from fastlstm.data.mnist import load_mnist
 from fastlstm.data.named import (
     ETT_COLUMNS,
@@ -86,6 +86,7 @@ __all__ = [
     "LabelIndex",
     "LabelledRecordings",
     "LabelledTexts",
+    "Labels",
     "NumberedTexts",
     "Scaler",
     "Sequences",

@@ -1,13 +1,61 @@
 """Classes as numbers, and what each class weighs."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from fastlstm.data.errors import DataError
 
 Label = str | int | bool
+
+
+Kind = TypeVar("Kind", bound=Label)
+
+
+class Labels(Sequence[Kind]):
+    """A label for each example, kept as numbers: of a million labels few differ.
+
+    Args:
+        codes: the number of each label, integers `(N,)`; kept in the smallest type that holds them.
+        classes: the labels in the order of their numbers, each once; not all need to appear.
+    """
+
+    def __init__(self, codes: np.ndarray, classes: Sequence[Kind]) -> None:
+        self.codes = codes.astype(np.min_scalar_type(max(len(classes) - 1, 0)), copy=False)
+        self.classes = list(classes)
+
+    @staticmethod
+    def of(labels: "Iterable[Kind]") -> "Labels[Kind]":
+        """Labels that are there one by one: strings, integers or booleans, all of one type.
+
+        Raises:
+            DataError: as for `LabelIndex.of`.
+        """
+        given = list(labels)
+        index = LabelIndex.of(given)
+        classes: Any = index.classes
+        return Labels(index.ids(given), classes)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, index: int) -> Kind: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Labels[Kind]": ...
+    def __getitem__(self, index: int | slice) -> "Kind | Labels[Kind]":
+        if isinstance(index, slice):
+            return Labels(self.codes[index], self.classes)
+        return self.classes[self.codes[index]]
+
+    def select(self, indices: np.ndarray) -> "Labels[Kind]":
+        """Those of some of the examples."""
+        return Labels(self.codes[indices], self.classes)
+
+    def present(self) -> np.ndarray:
+        """The numbers of the classes that appear, in rising order."""
+        return np.unique(self.codes)
 
 
 class LabelIndex:
@@ -37,8 +85,8 @@ class LabelIndex:
         Raises:
             DataError: there is none, or they are not all of one type.
         """
-        # Each once before it is looked at: of a million labels few differ.
-        given = list(labels)
+        # Each once before it is looked at.
+        given = _different(labels) if isinstance(labels, Labels) else list(labels)
         try:
             different = {(type(label), label) for label in given}
         except TypeError:  # one that no set can hold, which `_plain` refuses
@@ -62,6 +110,10 @@ class LabelIndex:
         Raises:
             DataError: a label is none of the classes.
         """
+        if isinstance(labels, Labels):
+            numbers = np.zeros(len(labels.classes), dtype=np.int64)
+            numbers[labels.present()] = self.ids(_different(labels))
+            return numbers[labels.codes]
         given = list(labels)
         try:
             return self._numbers(given)
@@ -106,6 +158,10 @@ def class_weights(ids: np.ndarray, class_count: int) -> np.ndarray:
     weights = np.zeros(class_count, dtype=np.float32)
     weights[present] = len(ids) / (present.sum() * counts[present])
     return weights
+
+
+def _different(labels: Labels) -> list[Label]:
+    return [labels.classes[code] for code in labels.present().tolist()]
 
 
 def _plain(label: Any) -> Label:

@@ -1,10 +1,11 @@
-"""Many texts as numbers, in one piece."""
+"""Many texts as numbers, in the memory that the numbers need."""
 
 from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -13,40 +14,48 @@ from fastlstm.data.sequences import pad_ids
 from fastlstm.data.text import TextEncoder, Units, VocabularyEncoder
 from fastlstm.data.vocabulary import Vocabulary
 
-# Texts whose numbers are looked at together.
-_AT_ONCE = 65_536
+# Texts whose numbers are one array, all in the smallest type that holds them.
+_TOGETHER = 8192
+
+
+class _Stretch(NamedTuple):
+    """The numbers of some texts that follow each other."""
+
+    ids: np.ndarray
+    ends: np.ndarray  # where each text begins in `ids`, and behind them where the last one ends
 
 
 class NumberedTexts:
     """The numbers of the tokens of texts; a list for each text would take ten times the memory.
 
     Args:
-        ids: of all texts, one after the other.
-        ends: where each text begins, and behind them where the last one ends.
+        stretches: the texts, `_TOGETHER` in each but the last.
     """
 
-    def __init__(self, ids: np.ndarray, ends: np.ndarray) -> None:
-        self._ids = ids
-        self._ends = ends
+    def __init__(self, stretches: list[_Stretch]) -> None:
+        self._stretches = stretches
 
     @classmethod
     def of(cls, texts: Sequence[str], encoder: TextEncoder) -> NumberedTexts:
         """The numbers that an encoder gives."""
-        ids, ends = _in_one_piece(map(encoder.encode, texts), len(texts))
-        return cls(_narrow(ids, encoder.size), ends)
+        return cls(list(_stretches(map(encoder.encode, texts))))
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return sum(len(ends) - 1 for _, ends in self._stretches)
 
     @property
-    def lengths(self) -> list[int]:
-        """The number of tokens of each."""
-        return np.diff(self._ends).tolist()
+    def lengths(self) -> np.ndarray:
+        """The number of tokens of each, int32 `(N,)`."""
+        return np.concatenate([np.diff(ends) for _, ends in self._stretches])
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Some of the texts as ids (B, T), and their lengths (B)."""
-        starts, ends = self._ends[:-1], self._ends[1:]
-        return pad_ids([self._ids[starts[i] : ends[i]] for i in indices])  # type: ignore[misc]
+        return pad_ids([self._at(index) for index in indices])
+
+    def _at(self, index: int) -> np.ndarray:
+        ids, ends = self._stretches[index // _TOGETHER]
+        place = index % _TOGETHER
+        return ids[ends[place] : ends[place + 1]]
 
 
 def learn_words(
@@ -62,45 +71,46 @@ def learn_words(
         lowercase: as for `VocabularyEncoder`.
 
     Raises:
-        DataError: as for `VocabularyEncoder.train`.
+        DataError: as for `VocabularyEncoder` and `Vocabulary.build`.
     """
     encoder = VocabularyEncoder(units, Vocabulary([]), lowercase)
     numbers: defaultdict[str, int] = defaultdict()
     numbers.default_factory = numbers.__len__
     # A text without tokens is one unknown one; no token is empty, so that is how it is written.
     tokens = (encoder.tokens(text) or [""] for text in texts)
-    ids, ends = _in_one_piece((map(numbers.__getitem__, found) for found in tokens), len(texts))
-    counts = dict(zip(numbers, _count(ids, ends, part, len(numbers)), strict=True))
+    stretches = list(_stretches(map(numbers.__getitem__, found) for found in tokens))
+    chosen = np.zeros(len(texts), dtype=bool)
+    chosen[part] = True
+    counts = dict(zip(numbers, _count(stretches, chosen, len(numbers)), strict=True))
     counts.pop("", None)
     encoder.vocabulary = Vocabulary.of_counts(counts, min_count)
-    table = np.array(encoder.vocabulary.ids(numbers), dtype=np.intc)
-    for first in range(0, len(ids), _AT_ONCE):
-        here = slice(first, first + _AT_ONCE)
-        ids[here] = table[ids[here]]
-    return encoder, NumberedTexts(_narrow(ids, encoder.size), ends)
+    table = np.array(encoder.vocabulary.ids(numbers), dtype=np.min_scalar_type(encoder.size))
+    for place, (ids, ends) in enumerate(stretches):
+        stretches[place] = _Stretch(table[ids], ends)
+    return encoder, NumberedTexts(stretches)
 
 
-def _in_one_piece(rows: Iterable[Iterable[int]], count: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = array("i")
-    ends = np.zeros(count + 1, dtype=np.int64)
-    for place, row in enumerate(rows, 1):
+def _stretches(rows: Iterable[Iterable[int]]) -> Iterator[_Stretch]:
+    flat, ends = array("i"), array("i", [0])
+    for row in rows:
         flat.extend(row)
-        ends[place] = len(flat)
-    return np.frombuffer(flat, dtype=np.intc), ends
+        ends.append(len(flat))
+        if len(ends) > _TOGETHER:
+            yield _stretch(flat, ends)
+            flat, ends = array("i"), array("i", [0])
+    if len(ends) > 1:
+        yield _stretch(flat, ends)
 
 
-def _count(ids: np.ndarray, ends: np.ndarray, part: np.ndarray, size: int) -> list[int]:
-    """How often each number appears in some of the texts."""
-    chosen = np.zeros(len(ends) - 1, dtype=bool)
-    chosen[part] = True
+def _stretch(flat: array[int], ends: array[int]) -> _Stretch:
+    ids = np.frombuffer(flat, dtype=np.intc)
+    return _Stretch(ids.astype(np.min_scalar_type(ids.max())), np.array(ends, dtype=np.int32))
+
+
+def _count(stretches: Iterable[_Stretch], chosen: np.ndarray, size: int) -> list[int]:
+    """How often each number appears in those of the texts that are chosen."""
     counts = np.zeros(size, dtype=np.int64)
-    for first in range(0, len(chosen), _AT_ONCE):
-        bounds = ends[first : first + _AT_ONCE + 1]
-        inside = np.repeat(chosen[first : first + _AT_ONCE], np.diff(bounds))
-        counts += np.bincount(ids[bounds[0] : bounds[-1]][inside], minlength=size)
+    for place, (ids, ends) in enumerate(stretches):
+        inside = chosen[place * _TOGETHER :][: len(ends) - 1]
+        counts += np.bincount(ids[np.repeat(inside, np.diff(ends))], minlength=size)
     return counts.tolist()
-
-
-def _narrow(ids: np.ndarray, size: int) -> np.ndarray:
-    """In sixteen bits where all numbers have room there."""
-    return ids.astype(np.uint16) if size <= 2**16 else ids

@@ -40,11 +40,11 @@ class Sequences:
         self.feature_count: int = self._items[0].shape[1]
 
     @property
-    def lengths(self) -> list[int]:
-        """The number of steps of each sequence."""
+    def lengths(self) -> np.ndarray:
+        """The number of steps of each sequence, int32 `(N,)`."""
         if isinstance(self._items, np.ndarray):
-            return [self._items.shape[1]] * len(self._items)
-        return [len(item) for item in self._items]
+            return np.full(len(self._items), self._items.shape[1], dtype=np.int32)
+        return np.array([len(item) for item in self._items], dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self._items)

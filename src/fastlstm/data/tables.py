@@ -209,7 +209,7 @@ def release_memory() -> None:
     for pool in (pa.system_memory_pool(), pa.default_memory_pool()):
         pool.release_unused()
     if sys.platform == "linux":
-        # Of glibc, and not of every C library. Its pages go back at once, wherever they lie; Arrow's
+        # glibc has it, other C libraries may not. Pages go back at once, wherever they lie: Arrow's
         # own jemalloc keeps most of them until later.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -52,7 +52,7 @@ class TextEncoder(Protocol):
 
 
 class VocabularyEncoder:
-    """Words or characters, each with its number.
+    """Words or characters, each with its number; `learn_words` makes one from texts.
 
     Args:
         units: what a token is.
@@ -66,19 +66,6 @@ class VocabularyEncoder:
         self.units = units
         self.vocabulary = vocabulary
         self.lowercase = lowercase
-
-    @classmethod
-    def train(
-        cls, texts: Iterable[str], units: Units, min_count: int = 1, lowercase: bool = True
-    ) -> "VocabularyEncoder":
-        """Collect the vocabulary of some texts: the training part, never the test part.
-
-        Raises:
-            DataError: as for `Vocabulary.build`.
-        """
-        encoder = cls(units, Vocabulary([]), lowercase)
-        encoder.vocabulary = Vocabulary.build(map(encoder.tokens, texts), min_count)
-        return encoder
 
     @property
     def size(self) -> int:

@@ -33,7 +33,7 @@ class TextColumn(Sequence[str]):
         # As they were read: one piece would be a second copy of all texts.
         self._chunks = column.chunks
         self._ends = np.cumsum([len(chunk) for chunk in self._chunks])
-        self._places = np.arange(len(column))
+        self._places = np.arange(len(column), dtype=np.min_scalar_type(len(column)))
 
     def __len__(self) -> int:
         return len(self._places)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fastlstm.data import DataError, load_digits, load_mnist
+from fastlstm.data import DataError, Labels, load_digits, load_mnist
 from fastlstm.data.images import ImageDataset
 from fastlstm.runs import labelled
 from fastlstm.runs.images import SUFFIXES, image_files, labelled_images, read_images
@@ -166,7 +166,7 @@ def _read_set(data: ClassificationData) -> Parts:
 
 
 def _images(data: ClassificationData, images: list[np.ndarray], labels: list[str]) -> Labelled:
-    return Labelled(_steps(images, data.by), {data.label[0]: labels}, images.__getitem__)
+    return Labelled(_steps(images, data.by), {data.label[0]: Labels.of(labels)}, images.__getitem__)
 
 
 def _steps(images: list[np.ndarray], by: str) -> Any:

@@ -10,7 +10,14 @@ import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
 from sklearn.metrics import precision_recall_fscore_support
 
-from fastlstm.data import DataError, LabelIndex, TextColumn, combined_ids, split_stratified
+from fastlstm.data import (
+    DataError,
+    LabelIndex,
+    Labels,
+    TextColumn,
+    combined_ids,
+    split_stratified,
+)
 from fastlstm.report import (
     Confusion,
     LabelScores,
@@ -43,7 +50,7 @@ class Labelled:
     """
 
     X: Any
-    y: Mapping[str, Sequence[str]]
+    y: Mapping[str, Labels[str]]
     shown: Callable[[int], Any] | None = None
 
     def __len__(self) -> int:
@@ -64,16 +71,15 @@ class Labelled:
             indices: which; ascending.
             spend: take their place in memory; these examples are worth nothing afterwards.
         """
-        chosen = indices.tolist()
         if isinstance(self.X, np.ndarray):
             X: Any = _moved_to_front(self.X, indices) if spend else self.X[indices]
         elif isinstance(self.X, TextColumn):
             X = self.X.select(indices)
         else:
-            X = [self.X[i] for i in chosen]
-        y: dict[str, Any] = {name: [labels[i] for i in chosen] for name, labels in self.y.items()}
+            X = [self.X[i] for i in indices.tolist()]
+        y = {name: labels.select(indices) for name, labels in self.y.items()}
         shown = self.shown
-        return Labelled(X, y, None if shown is None else lambda index: shown(chosen[index]))
+        return Labelled(X, y, None if shown is None else lambda index: shown(int(indices[index])))
 
 
 def _moved_to_front(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -95,8 +101,8 @@ def hold_out(examples: Labelled, share: float) -> tuple[Labelled, Labelled, str]
     Raises:
         DataError: there are too few examples for it.
     """
-    ids = [LabelIndex.of(labels).ids(labels) for labels in examples.y.values()]
-    kept, held_out = split_stratified(combined_ids(ids), share)
+    codes = [labels.codes for labels in examples.y.values()]
+    kept, held_out = split_stratified(combined_ids(codes), share)
     test = examples.select(held_out)
     note = f"{share:.0%} of the examples, drawn class by class, held out for the test"
     return examples.select(kept, spend=True), test, note
@@ -212,21 +218,17 @@ def with_predictions(
     return table
 
 
-def labels_of(table: pa.Table, names: Sequence[str], shown: str) -> dict[str, list[str]]:
-    """Columns of labels as text, a Python string for each class and not for each row.
+def labels_of(table: pa.Table, names: Sequence[str], shown: str) -> dict[str, Labels[str]]:
+    """Columns of text as labels.
 
     Raises:
         DataError: a label is missing.
     """
-    found = {}
-    for name in names:
-        codes, classes = coded(table, name, shown)
-        found[name] = [classes[code] for code in codes.tolist()]
-    return found
+    return {name: coded(table, name, shown) for name in names}
 
 
-def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]]:
-    """A column of text as numbers: int32 `(N,)`, and the texts in the order of their numbers.
+def coded(table: pa.Table, name: str, shown: str) -> Labels[str]:
+    """A column of text as labels, numbered in the order in which they first appear.
 
     Raises:
         DataError: a text is missing, or blank.
@@ -242,7 +244,7 @@ def coded(table: pa.Table, name: str, shown: str) -> tuple[np.ndarray, list[str]
         wrong |= codes == code
     if wrong.any():
         raise DataError(f"{shown}, column {name!r}: row {np.argmax(wrong) + 1} has no label")
-    return codes, classes
+    return Labels(codes, classes)
 
 
 def describe(estimator: Any, what: str) -> str:

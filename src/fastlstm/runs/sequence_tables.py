@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastlstm.data import DataError, read_table, release_memory
+from fastlstm.data import DataError, Labels, read_table, release_memory
 from fastlstm.runs.labelled import coded, labels_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TableSequences:
     """
 
     X: Any
-    labels: dict[str, list[str]]
+    labels: dict[str, Labels[str]]
     table: pa.Table
 
 
@@ -125,39 +126,56 @@ def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list
 
 
 def feature_values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.ndarray:
-    """Columns as float32 `(rows, columns)`; each is let go as soon as it is copied.
+    """Columns as float32 `(rows, columns)`; they are let go piece by piece as they are copied.
 
     Raises:
         DataError: a value is missing or infinite.
     """
     names = list(columns)
     values = np.empty((rows, len(names)), dtype=np.float32)
-    for place, name in enumerate(names):
-        row = 0
-        for chunk in columns.pop(name).chunks:
-            values[row : row + len(chunk), place] = chunk.to_numpy(zero_copy_only=False)
-            row += len(chunk)
-        release_memory()
-        finite = np.isfinite(values[:, place])
+    chunks = [
+        (row, place, chunk)
+        for place, name in enumerate(names)
+        for row, chunk in _with_first_row(columns.pop(name).chunks)
+    ]
+    # The first rows of all columns first: their memory is then that of the values.
+    chunks.sort(key=lambda found: found[:2], reverse=True)
+    wrong: dict[int, int] = {}
+    while chunks:
+        row, place, chunk = chunks.pop()
+        found = chunk.to_numpy(zero_copy_only=False)
+        values[row : row + len(chunk), place] = found
+        finite = np.isfinite(found)
         if not finite.all():
-            wrong = int(np.argmin(finite)) + 1
-            raise DataError(f"{path}, column {name!r}: row {wrong} has no finite number")
+            wrong.setdefault(place, row + int(np.argmin(finite)) + 1)
+        del chunk, found
+        if place == len(names) - 1:
+            release_memory()
+    if wrong:
+        place = min(wrong)
+        raise DataError(f"{path}, column {names[place]!r}: row {wrong[place]} has no finite number")
     return values
+
+
+def _with_first_row(chunks: list[pa.Array]) -> Iterator[tuple[int, pa.Array]]:
+    row = 0
+    for chunk in chunks:
+        yield row, chunk
+        row += len(chunk)
 
 
 def _grouped(
     values: np.ndarray,
-    ids: tuple[np.ndarray, list[str]],
+    ids: Labels[str],
     times: np.ndarray | None,
-    labels: dict[str, list[str]],
+    labels: dict[str, Labels[str]],
     column: str,
 ) -> TableSequences:
     """Rows gathered into sequences, in the order in which these first appear."""
     import pyarrow as pa
 
-    codes, names = ids
-    X = split_rows(values, codes, row_order(codes, times))
-    return TableSequences(X, labels, pa.table({column: names}))
+    X = split_rows(values, ids.codes, row_order(ids.codes, times))
+    return TableSequences(X, labels, pa.table({column: ids.classes}))
 
 
 def split_rows(values: np.ndarray, codes: np.ndarray, order: np.ndarray | None) -> list[np.ndarray]:
@@ -196,15 +214,14 @@ def row_times(table: pa.Table, name: str, path: Path) -> np.ndarray:
     return column.to_numpy()
 
 
-def _one_each(
-    table: pa.Table, target: str, ids: tuple[np.ndarray, list[str]], path: Path
-) -> list[str]:
+def _one_each(table: pa.Table, target: str, ids: Labels[str], path: Path) -> Labels[str]:
     """The label that all rows of a sequence have, for each sequence."""
-    codes, names = ids
-    of_rows, classes = coded(table, target, str(path))
-    first = np.empty(len(names), dtype=np.int64)
+    codes, names = ids.codes, ids.classes
+    labels = coded(table, target, str(path))
+    of_rows, classes = labels.codes, labels.classes
+    first = np.empty(len(names), dtype=np.min_scalar_type(len(codes)))
     # Of the rows of a sequence the last to be written is the first.
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1, dtype=first.dtype)
     wrong = np.flatnonzero(of_rows != of_rows[first][codes])
     if len(wrong):
         code = codes[wrong[0]]
@@ -213,4 +230,4 @@ def _one_each(
             f"{path}: sequence {names[code]!r} has the labels {label!r} and {other!r} in column "
             f"{target!r}: expected one"
         )
-    return [classes[code] for code in of_rows[first].tolist()]
+    return labels.select(first)

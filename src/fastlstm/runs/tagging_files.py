@@ -11,6 +11,7 @@ import numpy as np
 
 from fastlstm.data import (
     DataError,
+    Labels,
     TaggedSentences,
     read_conll,
     read_conllu,
@@ -147,20 +148,23 @@ def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tag
     table = read_table(path, texts=texts)
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
-    codes, names = np.zeros(len(table), dtype=np.int32), [path.stem]
+    ids = Labels(np.zeros(len(table), dtype=np.uint8), [path.stem])
     if columns.sequence is not None:
-        codes, names = coded(table, columns.sequence, str(path))
+        ids = coded(table, columns.sequence, str(path))
     times = None if columns.time is None else row_times(table, columns.time, path)
-    order = row_order(codes, times)
+    order = row_order(ids.codes, times)
     y = {
-        name: [rows.tolist() for rows in split_rows(np.array(found, object), codes, order)]
+        name: [
+            rows.tolist()
+            for rows in split_rows(np.array(found.classes, object)[found.codes], ids.codes, order)
+        ]
         for name, found in labels_of(table, targets, str(path)).items()
     }
     X = [
         rows.tolist() if columns.tokens is not None else rows
-        for rows in split_rows(_steps(table, columns, path), codes, order)
+        for rows in split_rows(_steps(table, columns, path), ids.codes, order)
     ]
-    return Tagged(X, y, names, table, order)
+    return Tagged(X, y, ids.classes, table, order)
 
 
 def _steps(table: pa.Table, columns: StepColumns, path: Path) -> np.ndarray:

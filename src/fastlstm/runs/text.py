@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.data import DataError, TextColumn, load_movie_reviews, read_table, release_memory
+from fastlstm.data import (
+    DataError,
+    Labels,
+    TextColumn,
+    load_movie_reviews,
+    read_table,
+    release_memory,
+)
 from fastlstm.models import AttentionPooling
 from fastlstm.report import AttendedSentence, attention
 from fastlstm.runs import labelled
@@ -74,7 +81,7 @@ class TextClassification:
         if data.source != MOVIE_REVIEWS:
             return self.read_part(data, Path(data.source))
         reviews = load_movie_reviews()
-        return Labelled(reviews.texts, {data.label[0]: reviews.labels})
+        return Labelled(reviews.texts, {data.label[0]: Labels.of(reviews.labels)})
 
     def read_part(self, data: TextData, path: Path) -> Labelled:
         """Read a table of texts and labels."""

@@ -29,8 +29,8 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def lengths(self) -> Sequence[int]:
-        """The steps of each."""
+    def lengths(self) -> np.ndarray:
+        """The steps of each (N)."""
         ...
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -56,10 +56,9 @@ class LabelledExamples:
         self, inputs: Inputs, ids: Mapping[str, np.ndarray], indices: np.ndarray | None = None
     ) -> None:
         self.inputs = inputs
-        self.ids = {name: torch.from_numpy(values) for name, values in ids.items()}
+        self.ids = dict(ids)
         self.indices = np.arange(len(inputs)) if indices is None else indices
-        every = inputs.lengths
-        self.lengths = [every[index] for index in self.indices.tolist()]
+        self.lengths = inputs.lengths[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,7 +67,10 @@ class LabelledExamples:
         """Some of the examples."""
         chosen = self.indices[np.asarray(indices)]
         inputs, lengths = self.inputs.batch(chosen.tolist())
-        ids = {name: of_all[chosen] for name, of_all in self.ids.items()}
+        ids = {
+            name: torch.from_numpy(of_all[chosen].astype(np.int64))
+            for name, of_all in self.ids.items()
+        }
         return LabelledBatch(inputs, lengths_of_padded(inputs, lengths), ids)
 
 

@@ -200,13 +200,12 @@ class Classifier(ClassifierMixin, Estimator):
         )
 
     def _probabilities(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        lengths = inputs.lengths
-        order = sorted(range(len(inputs)), key=lambda index: lengths[index])
+        order = np.argsort(inputs.lengths, kind="stable")
         parts: dict[str, list[np.ndarray]] = {name: [] for name in self._targets.indexes}
         self.network_.eval()
         with torch.inference_mode():
             for first in range(0, len(order), PREDICTION_BATCH):
-                values, of_batch = inputs.batch(order[first : first + PREDICTION_BATCH])
+                values, of_batch = inputs.batch(order[first : first + PREDICTION_BATCH].tolist())
                 of_batch = lengths_of_padded(values, of_batch)
                 for name, logits in self.network_(values, of_batch).items():
                     parts[name].append(logits.double().softmax(dim=-1).numpy())

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from fastlstm.data import DataError, LabelIndex, class_weights
+from fastlstm.data import DataError, LabelIndex, Labels, class_weights
 from fastlstm.tasks.errors import TaskError
 
 ONLY = "label"
@@ -68,7 +68,7 @@ class Targets:
         return by_name
 
     def ids(self, y: Any, count: int) -> dict[str, np.ndarray]:
-        """The labels of `count` examples as numbers (N), for each target.
+        """The labels of `count` examples as numbers (N) of the smallest type, for each target.
 
         Raises:
             TaskError: y has other targets.
@@ -81,7 +81,7 @@ class Targets:
             if len(labels) != count:
                 what = "labels" if name == ONLY else f"labels of {name}"
                 raise TaskError(f"{len(labels)} {what} for {count} examples: expected one each")
-            ids[name] = index.ids(labels)
+            ids[name] = index.ids(labels).astype(np.min_scalar_type(len(index)))
         return ids
 
     def of_user(self, values: Mapping[str, Any]) -> Any:
@@ -169,7 +169,7 @@ class Targets:
 
 def _flat(labels: Any) -> Sequence[Any]:
     """Labels as a flat sequence, from a list, an array, or a column of a data frame."""
-    if isinstance(labels, (list, tuple)):
+    if isinstance(labels, (list, tuple, Labels)):
         return labels
     array = column_or_1d(labels, warn=True)
     assert_all_finite(array, input_name="y")

@@ -16,6 +16,8 @@ import numpy
 BUCKET_BATCHES = 100
 LENGTH_NOISE = 0.1
 
+Lengths = Sequence[int] | numpy.ndarray
+
 
 def count_batches(examples: int, batch_size: int) -> int:
     """How many batches an epoch has; the last may have fewer examples."""
@@ -23,7 +25,7 @@ def count_batches(examples: int, batch_size: int) -> int:
 
 
 def training_batches(
-    examples: int, batch_size: int, seed: int, epoch: int, lengths: Sequence[int] | None
+    examples: int, batch_size: int, seed: int, epoch: int, lengths: Lengths | None
 ) -> list[numpy.ndarray]:
     """The batches of an epoch, in order; each example is in one of them.
 
@@ -38,18 +40,19 @@ def training_batches(
     order = generator.permutation(examples)
     if lengths is None:
         return _cut(order, batch_size)
-    noise = generator.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, examples)
-    keys = numpy.asarray(lengths)[order] * noise
+    of_all = numpy.asarray(lengths)
     size = batch_size * BUCKET_BATCHES
     batches: list[numpy.ndarray] = []
     for start in range(0, examples, size):
-        by_length = numpy.argsort(keys[start : start + size])
-        batches += _cut(order[start : start + size][by_length], batch_size)
+        here = order[start : start + size]
+        noise = generator.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(here))
+        here[:] = here[numpy.argsort(of_all[here] * noise)]
+        batches += _cut(here, batch_size)
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
 def evaluation_batches(
-    examples: int, batch_size: int, lengths: Sequence[int] | None
+    examples: int, batch_size: int, lengths: Lengths | None
 ) -> list[numpy.ndarray]:
     """All examples in batches: in order, or by length where `lengths` is given."""
     order = numpy.arange(examples)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ class Examples(Protocol):
         ...
 
     @property
-    def lengths(self) -> Sequence[int] | None:
+    def lengths(self) -> Sequence[int] | numpy.ndarray | None:
         """The time steps of each example, to batch similar ones; None where all are alike."""
         ...
 
