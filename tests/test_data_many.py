@@ -98,7 +98,9 @@ TEXTS = ["a", "bé", "", "c d"] * 5
 @pytest.mark.parametrize("chunks", [[TEXTS], [TEXTS[:7], TEXTS[7:]]])
 def test_a_column_of_texts(monkeypatch, chunks):
     monkeypatch.setattr("fastlstm.data.text_columns._AT_ONCE", 3)
-    column = TextColumn(pa.chunked_array(chunks), "x.csv")
+    given = pa.chunked_array(chunks).chunks
+    column = TextColumn(given, "x.csv")
+    assert given == []
     assert list(column) == TEXTS
     assert (len(column), column[1], column[2:5]) == (20, "bé", TEXTS[2:5])
     some = column.select(np.array([9, 1, 3])).select(np.array([2, 0]))
@@ -109,11 +111,11 @@ def test_a_column_of_texts(monkeypatch, chunks):
 
 def test_a_column_with_a_text_missing():
     with pytest.raises(DataError, match=r"^x\.csv: row 2 has no text$"):
-        TextColumn(pa.chunked_array([["a", None]]), "x.csv")
+        TextColumn(pa.chunked_array([["a", None]]).chunks, "x.csv")
     with pytest.raises(DataError, match=r"^x\.csv: row 4 has no text$"):
-        TextColumn(pa.chunked_array([["a", "b"], ["c", None]]), "x.csv")
+        TextColumn(pa.chunked_array([["a", "b"], ["c", None]]).chunks, "x.csv")
     with pytest.raises(DataError, match=r"^x\.csv has no rows$"):
-        TextColumn(pa.chunked_array([[]], type=pa.string()), "x.csv")
+        TextColumn(pa.chunked_array([[]], type=pa.string()).chunks, "x.csv")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from fastlstm.data import DataError
+from fastlstm.data import DataError, Labels, TextColumn
 from fastlstm.models import LSTMConfig, TextNetwork
 from fastlstm.tasks import TaskError, TextClassifier
 from fastlstm.training import RunFolderError, TrainingConfig, TrainingError
@@ -48,6 +49,15 @@ def test_it_learns(fitted: TextClassifier) -> None:
     assert fitted.predict(["This YEAR: lively!"]).tolist() == ["good"]
     assert fitted.predict_proba(["", "words nobody knows"]).shape == (2, 2)
     assert {"lively", "film"} <= set(fitted.encoder_.tokens("lively film"))
+
+
+def test_a_column_with_labels_as_numbers_is_as_lists(fitted: TextClassifier) -> None:
+    texts, labels = reviews()
+    column = TextColumn(pa.chunked_array([texts[:30], texts[30:]]).chunks, "x.csv")
+    again = TextClassifier(**SMALL).fit(column, Labels.of(labels))
+    unseen, truth = reviews(seed=1)
+    assert np.array_equal(again.predict_proba(unseen), fitted.predict_proba(unseen))
+    assert again.score(unseen, Labels.of(truth)) == fitted.score(unseen, truth)
 
 
 @pytest.mark.parametrize("units", ["characters", "subwords"])

@@ -86,7 +86,8 @@ class TextClassification:
     def read_part(self, data: TextData, path: Path) -> Labelled:
         """Read a table of texts and labels."""
         table = read_table(path, (), texts=(data.text, *data.label))
-        texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
+        chunks, table = table.column(data.text).chunks, table.select(data.label)
+        texts = TextColumn(chunks, f"{path}, column {data.text!r}")
         labels = labelled.labels_of(table, data.label, str(path))
         del table
         release_memory()
@@ -124,7 +125,7 @@ class TextClassification:
             table = pa.table({data.text: _lines(path)})
         else:
             table = read_table(path, texts=(data.text,))
-        texts = TextColumn(table.column(data.text), f"{path}, column {data.text!r}")
+        texts = TextColumn(table.column(data.text).chunks, f"{path}, column {data.text!r}")
         return labelled.with_predictions(table, estimator, texts, data.label, str(path))
 
 
