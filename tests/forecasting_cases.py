@@ -39,6 +39,14 @@ def waves(series: int = 3, days: int = 60, seed: int = 0) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def noisy_end(noise: float = 1.0, steps: int = 20) -> pd.DataFrame:
+    """Waves whose last steps have another noise than those before."""
+    frame = waves()
+    rows = frame.groupby("unique_id").cumcount(ascending=False) < steps
+    added = noise * np.random.default_rng(1).normal(size=len(frame))
+    return frame.assign(y=frame["y"].where(~rows, frame["y"] + added))
+
+
 def small(horizon: int = 5, **arguments: Any) -> Forecaster:
     arguments.setdefault("lstm", SMALL)
     arguments.setdefault("training", SHORT)

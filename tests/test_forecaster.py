@@ -206,7 +206,7 @@ def test_saved_and_loaded(library: str, tmp_path: Path, with_covariates: Forecas
     forecaster.save(tmp_path / "model")
     loaded = Forecaster.load(tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {
-        "config.json", "model.safetensors", "series.safetensors"
+        "calibration.json", "config.json", "model.safetensors", "series.safetensors"
     }  # fmt: skip
     ahead = LIBRARIES[library](last_steps(waves(days=65), 5)[["unique_id", "ds", "sale"]])
     found = loaded.predict(level=[80], future=ahead)

@@ -163,6 +163,11 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def counts(self) -> np.ndarray:
+        """How many windows each series has, int64 `(N,)`."""
+        return np.diff(self._ends, prepend=0)
+
     def origins(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where windows stand.
 

@@ -7,6 +7,7 @@ the data. The first raw number is always that of the centre, without bounds.
 
 import abc
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -172,9 +173,15 @@ class QuantileOutput(Output):
     Args:
         levels: between 0 and 1, ascending.
 
+    Attributes:
+        offsets: by how much each quantile that is asked for or drawn from is moved, in the window's
+            units; see `calibrate`. None: not at all. The loss, the mean and the centre know none.
+
     Raises:
         ModelError: no levels, a level out of its range, or levels that do not ascend.
     """
+
+    offsets: tuple[float, ...] | None = None
 
     def __init__(self, levels: Sequence[float]) -> None:
         check_levels(levels)
@@ -184,12 +191,48 @@ class QuantileOutput(Output):
         self.parameter_count = len(self.levels)
         self._centre = min(range(len(levels)), key=lambda i: abs(self.levels[i] - 0.5))
 
+    def calibrate(self, offsets: Sequence[float]) -> None:
+        """Move the quantiles away from the median, which stays.
+
+        Args:
+            offsets: one for each level, in the window's units: at most 0 below one half, at least 0
+                above it, and 0 at one half.
+
+        Raises:
+            ModelError: another number of offsets, or one of the wrong sign.
+        """
+        if len(offsets) != len(self.levels):
+            raise ModelError(
+                f"offsets must have one for each of {len(self.levels)} levels, got {len(offsets)}"
+            )
+        for level, offset in zip(self.levels, offsets, strict=True):
+            if not math.isfinite(offset) or offset * (level - 0.5) < 0 or (level == 0.5 and offset):
+                raise ModelError(
+                    f"the offset of level {level} must lead away from the median, got {offset}"
+                )
+        self.offsets = tuple(float(offset) for offset in offsets)
+
     def values(self, raw: Tensor) -> Tensor:
-        """The quantiles in the window's units, ascending: (…, P) from (…, P)."""
+        """The quantiles as learned in the window's units, ascending: (…, P) from (…, P)."""
         centre, steps = raw[..., :1], F.softplus(raw[..., 1:])
         below = steps[..., : self._centre].flip(-1).cumsum(-1).flip(-1)
         above = steps[..., self._centre :].cumsum(-1)
         return torch.cat((centre - below, centre, centre + above), dim=-1)
+
+    def _calibrated(self, raw: Tensor) -> Tensor:
+        """The quantiles with their offsets; one that would cross its inner neighbour meets it."""
+        values = self.values(raw)
+        if self.offsets is None:
+            return values
+        moved = values + values.new_tensor(self.offsets)
+        split = sum(level < 0.5 for level in self.levels)
+        below, above = moved[..., :split], moved[..., split:]
+        # Of the halves each moves away from the other: only within them can quantiles cross.
+        if split:
+            below = below.flip(-1).cummin(-1).values.flip(-1)
+        if split < len(self.levels):
+            above = above.cummax(-1).values
+        return torch.cat((below, above), dim=-1)
 
     def _losses(self, forecast: Forecast, target: Tensor, unit: Tensor) -> Tensor:
         wanted = ((target - forecast.location) / forecast.scale).unsqueeze(-1)
@@ -216,7 +259,7 @@ class QuantileOutput(Output):
                     f"level {level} lies outside of the levels {self.levels[0]} to "
                     f"{self.levels[-1]} that the network knows"
                 )
-        values = self.values(forecast.raw)
+        values = self._calibrated(forecast.raw)
         at = values.new_tensor(levels).expand(*values.shape[:-1], -1)
         return _in_data_units(forecast, self._interpolate(values, at))
 
@@ -224,7 +267,7 @@ class QuantileOutput(Output):
         self, forecast: Forecast, count: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """As every output's; nothing lies beyond the outermost quantiles."""
-        values = self.values(forecast.raw)
+        values = self._calibrated(forecast.raw)
         shape = (*values.shape[:-1], count)
         at = torch.rand(shape, dtype=values.dtype, device=values.device, generator=generator)
         drawn = self._interpolate(values, at.clamp(self.levels[0], self.levels[-1]))

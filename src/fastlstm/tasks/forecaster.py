@@ -51,6 +51,12 @@ class Forecaster(SeriesEstimator):
     What is read of a series is chosen from the horizon, the frequency and the amount of data where
     it is None; `recipe_` shows the choice after `fit`.
 
+    Of the output "quantile", `fit` ends with the intervals: their ends move outwards until they
+    hold their share of the validation part, the less the fewer windows that has (conformalised
+    quantile regression, Romano, Patterson & Candès 2019). The median, and so every point forecast,
+    stays. Nothing is moved without a validation part, of a run that was interrupted, nor of the
+    distributions, whose form is not the data's to choose.
+
     Args:
         horizon: how many steps are forecast.
         columns: which column is what: names, time, one or several targets, past, future and static

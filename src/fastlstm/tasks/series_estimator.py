@@ -23,6 +23,11 @@ from fastlstm.data import (
 from fastlstm.models import ForecastNetwork, ForecastNetworkConfig, OutputConfig
 from fastlstm.tasks.estimator import Estimator
 from fastlstm.tasks.forecasting import ForecastExamples, ForecastObjective, begin_with_seasons
+from fastlstm.tasks.forecasting_calibration import (
+    calibrate,
+    load_calibration,
+    save_calibration,
+)
 from fastlstm.tasks.forecasting_history import load_history, save_history
 from fastlstm.tasks.forecasting_input import (
     check_steps,
@@ -34,7 +39,7 @@ from fastlstm.tasks.forecasting_input import (
     training_part,
 )
 from fastlstm.tasks.forecasting_recipe import Recipe, choose
-from fastlstm.training import Event
+from fastlstm.training import Event, is_first_process
 
 OutputKind = Literal["quantile", "point", "normal", "student_t", "negative_binomial"]
 PointLoss = Literal["mse", "mae", "huber"]
@@ -101,6 +106,10 @@ class SeriesEstimator(Estimator):
             validation = ForecastExamples(windows, units, count)
         objective = ForecastObjective(self.network_)
         self._train(objective, examples, validation, output, resume, on_event)
+        if validation is not None:
+            calibrate(self.network_, validation)
+        if output is not None and is_first_process():
+            save_calibration(Path(output), self.network_)
         return self
 
     def _check(self) -> None:
@@ -190,9 +199,11 @@ class SeriesEstimator(Estimator):
 
     def _save_files(self, folder: Path) -> None:
         save_history(folder, self.series_)
+        save_calibration(folder, self.network_)
 
     def _load_files(self, folder: Path) -> None:
         self.series_ = load_history(folder)
+        load_calibration(folder, self.network_)
 
     def _network_from(self, mapping: Mapping[str, Any], where: str) -> nn.Module:
         return ForecastNetwork(from_mapping(ForecastNetworkConfig, mapping, where))
