@@ -179,21 +179,29 @@ class Windows:
         before = np.concatenate([[0], self._ends])[number]
         return number, self._first[number] + (indices - before) * self.stride
 
-    def batch(self, indices: Sequence[int] | np.ndarray) -> WindowBatch:
-        """Gather some windows."""
+    def batch(
+        self, indices: Sequence[int] | np.ndarray, targets: Sequence[str] | None = None
+    ) -> WindowBatch:
+        """Gather some windows.
+
+        Args:
+            indices: which windows, `(B,)`.
+            targets: the names of the C targets to gather; None: all.
+        """
         number, origin = self.origins(indices)
         series, columns = self.series, self.series.columns
+        targets = columns.targets if targets is None else targets
         past = _rows(series, number, origin, self.input_chunk)
         ahead = origin[:, None] + np.arange(self.horizon)
         both = np.concatenate([past, ahead], axis=1)
         return WindowBatch(
-            past=_gather(series, columns.targets, past),
+            past=_gather(series, targets, past),
             observed=_observed(series, number, origin, self.input_chunk),
             past_covariates=_gather(series, columns.past, past),
             future_covariates=torch.from_numpy(series.known_ahead(number[:, None], both)),
             static_numbers=torch.from_numpy(series.static.numbers[number]),
             static_categories=torch.from_numpy(series.static.categories[number]),
-            target=_gather(series, columns.targets, ahead),
+            target=_gather(series, targets, ahead),
             series=torch.from_numpy(number),
         )
 

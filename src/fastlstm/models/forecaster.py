@@ -180,7 +180,8 @@ class ForecastNetwork(nn.Module):
         is missing is read as its mean.
 
         Args:
-            past: (B, W, C) the window's values in the data's units, of a floating-point dtype.
+            past: (B, W, C) the window's values in the data's units, of a floating-point dtype;
+                where the network is not ``joint``, some of the channels will do.
             past_covariates: (B, W, P), where the network has any.
             future_covariates: (B, W + H, F), where the network has any.
             static_numeric: (B, S), where the network has any.
@@ -204,7 +205,7 @@ class ForecastNetwork(nn.Module):
         covered = self._covariates(past, past_covariates, future_covariates)
         if not config.joint:
             values, missing = _channels_as_rows(values), _channels_as_rows(missing)
-            static, covered = (x.repeat_interleave(config.channels, 0) for x in (static, covered))
+            static, covered = (x.repeat_interleave(past.shape[2], 0) for x in (static, covered))
         in_window = covered[:, : config.window]
         steps = torch.cat((values, missing.to(values.dtype), in_window), dim=-1)
         segments = steps.reshape(steps.shape[0], config.window // config.segment, -1)
@@ -216,7 +217,7 @@ class ForecastNetwork(nn.Module):
             skip = self.skip(values.mT).mT
         raw = self.decoder(encoded, values[:, -1], future, static, skip)
         if not config.joint:
-            raw = raw.reshape(past.shape[0], config.channels, config.horizon, -1).transpose(1, 2)
+            raw = raw.reshape(*past.shape[::2], config.horizon, -1).transpose(1, 2)
         return Forecast(raw.to(past.dtype), location, scale)
 
     def _covariates(self, past: Tensor, of_past: Tensor | None, future: Tensor | None) -> Tensor:
@@ -246,7 +247,10 @@ class ForecastNetwork(nn.Module):
             raise ModelError(f"past must be of a floating-point dtype, got {past.dtype}")
         covered = config.window + config.horizon
         categories = len(config.static_categories)
-        _check_input("past", past, (rows, config.window, config.channels))
+        channels = config.channels
+        if not config.joint and past.dim() == 3:
+            channels = min(channels, max(1, past.shape[2]))
+        _check_input("past", past, (rows, config.window, channels))
         given = {
             "past_covariates": (past_covariates, (rows, config.window, config.past_covariates)),
             "future_covariates": (future_covariates, (rows, covered, config.future_covariates)),

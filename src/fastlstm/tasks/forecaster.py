@@ -63,7 +63,8 @@ class Forecaster(SeriesEstimator):
             covariates; None: `SeriesColumns()`.
         lstm: the layers; None: `Forecaster.default_lstm`.
         training: how it is trained; None: `Forecaster.default_training`. An epoch has 1,024 to
-            16,384 windows, whatever the amount of data.
+            16,384 windows, whatever the amount of data; of hundreds of targets some are drawn for
+            each batch, so that an epoch costs no more.
         frequency: the distance of two steps, such as "h", "15min", "D", "MS"; None: found out.
         season_length: how many steps a season has, for the naive forecast and the choices; None:
             a day for steps of less than a day, a week for days, a year for weeks, months and

@@ -51,12 +51,22 @@ class ForecastExamples:
         units: (N, C) what errors of each series are measured in, float32.
         count: how many examples there are; of more windows, as many are drawn at random, once; of
             fewer, all are repeated. None: as many as windows.
+        targets: of more targets as many are drawn for each batch, by the numbers of its examples:
+            others in each epoch, as its batches are others, and the same again in a run that is
+            resumed. None: all.
     """
 
     lengths = None
 
-    def __init__(self, windows: Windows, units: np.ndarray, count: int | None = None) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        units: np.ndarray,
+        count: int | None = None,
+        targets: int | None = None,
+    ) -> None:
         self.windows = windows
+        self.targets = targets
         self.units = torch.from_numpy(units)
         order = np.random.default_rng(0).permutation(len(windows))
         self.indices = np.resize(order, len(windows) if count is None else count)
@@ -65,9 +75,25 @@ class ForecastExamples:
         return len(self.indices)
 
     def batch(self, indices: Sequence[int]) -> ForecastBatch:
-        """Some of the windows."""
-        batch = self.windows.batch(self.indices[np.asarray(indices)])
-        unit = self.units[batch.series].unsqueeze(1)
+        """Some of the windows, of some of the targets."""
+        count = self.units.shape[1]
+        if self.targets is None or self.targets >= count:
+            return self.whole(indices)
+        drawn = np.random.default_rng(np.asarray(indices)).choice(
+            count, self.targets, replace=False
+        )
+        return self._gather(indices, np.sort(drawn))
+
+    def whole(self, indices: Sequence[int]) -> ForecastBatch:
+        """Some of the windows, of all targets."""
+        return self._gather(indices, np.arange(self.units.shape[1]))
+
+    def _gather(self, indices: Sequence[int], targets: np.ndarray) -> ForecastBatch:
+        names = self.windows.series.columns.targets
+        batch = self.windows.batch(
+            self.indices[np.asarray(indices)], [names[number] for number in targets]
+        )
+        unit = self.units[batch.series][:, targets].unsqueeze(1)
         return ForecastBatch(network_inputs(batch), batch.target, unit)
 
 
@@ -100,7 +126,7 @@ def begin_with_seasons(network: ForecastNetwork, examples: ForecastExamples, sea
     withouts, lefts = [], []
     count = min(len(examples), SEASON_WINDOWS)
     for first in range(0, count, SEASON_BATCH):
-        batch = examples.batch(range(first, min(first + SEASON_BATCH, count)))
+        batch = examples.whole(range(first, min(first + SEASON_BATCH, count)))
         past = batch.inputs[0]
         assert past is not None
         location, scale = window_units(config.normalization, past)

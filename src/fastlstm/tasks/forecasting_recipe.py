@@ -45,7 +45,10 @@ SHARE, MANY_VALUES = 8, 2_000_000
 """Where there are many windows, an epoch has an eighth, up to so many values that are forecast."""
 
 MOST_ROWS, MOST_VALUES = 65_536, 8_000_000
-"""Windows of an epoch with many targets, each of them counted; and values that are forecast."""
+"""Windows of an epoch with many targets, each of them counted; and values that are forecast.
+
+Where the least windows have more targets, some are drawn: an epoch of hundreds costs no more.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Recipe:
         segment: how many of them the LSTM reads at once.
         calendar: the features of the calendar.
         windows: how many windows an epoch has.
+        targets: how many targets of a window are trained on at once; others in each epoch.
     """
 
     input_chunk: int
@@ -65,6 +69,7 @@ class Recipe:
     segment: int
     calendar: tuple[str, ...]
     windows: int
+    targets: int
 
 
 def choose(
@@ -75,6 +80,7 @@ def choose(
     input_chunk: int | None = None,
     segment: int | None = None,
     calendar: Sequence[str] | None = None,
+    joint: bool = False,
 ) -> Recipe:
     """Choose for these series.
 
@@ -86,6 +92,7 @@ def choose(
         input_chunk: the user's choice; None: to be chosen.
         segment: the user's choice; None: to be chosen.
         calendar: the user's choice; None: to be chosen.
+        joint: whether the targets can only be read together.
 
     Raises:
         DataError: no series has a step to forecast from.
@@ -104,12 +111,17 @@ def choose(
     most = min(MOST_ROWS // targets, MOST_VALUES // (targets * horizon))
     count = int(np.maximum(0, train.lengths - minimum - horizon + 1).sum())
     drawn = min(count // SHARE, MOST_WINDOWS, MANY_VALUES // (targets * horizon))
+    windows = max(LEAST_WINDOWS, min(max(MANY_WINDOWS, drawn), count, most))
+    if not joint:
+        each = min(MOST_ROWS // windows, MOST_VALUES // (windows * horizon))
+        targets = min(targets, max(1, each))
     return Recipe(
         input_chunk=window,
         minimum_input=minimum,
         segment=_segment(window, horizon) if segment is None else segment,
         calendar=_calendar(series, train) if calendar is None else tuple(calendar),
-        windows=max(LEAST_WINDOWS, min(max(MANY_WINDOWS, drawn), count, most)),
+        windows=windows,
+        targets=targets,
     )
 
 

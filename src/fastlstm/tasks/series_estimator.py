@@ -82,7 +82,14 @@ class SeriesEstimator(Estimator):
         train, held_out = training_part(series, self.validation, self.horizon)
         season = self.season_of(series)
         self.recipe_ = recipe = choose(
-            series, train, self.horizon, season, self.input_chunk, self.segment, self.calendar
+            series,
+            train,
+            self.horizon,
+            season,
+            self.input_chunk,
+            self.segment,
+            self.calendar,
+            self.joint,
         )
         series = series.with_calendar(recipe.calendar)
         self.series_ = series.last(recipe.input_chunk)
@@ -97,12 +104,14 @@ class SeriesEstimator(Estimator):
                 series, recipe.input_chunk, self.horizon, within, 1, recipe.minimum_input
             )
 
-        examples = ForecastExamples(windows_of(train), units, recipe.windows)
+        examples = ForecastExamples(windows_of(train), units, recipe.windows, recipe.targets)
         begin_with_seasons(self.network_, examples, season)
         validation = None
         if held_out is not None:
             windows = windows_of(held_out)
-            count = min(len(windows), recipe.windows)
+            # As many values as are trained on, but of all targets.
+            most = max(1, recipe.windows * recipe.targets // units.shape[1])
+            count = min(len(windows), most)
             validation = ForecastExamples(windows, units, count)
         objective = ForecastObjective(self.network_)
         self._train(objective, examples, validation, output, resume, on_event)
