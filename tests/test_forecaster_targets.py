@@ -11,7 +11,7 @@ import torch
 from fastlstm.data import SeriesColumns, TimeRange, Windows, read_series, series_from_array
 from fastlstm.models import ForecastNetwork, ForecastNetworkConfig, LSTMConfig, ModelError
 from fastlstm.tasks import Forecaster, forecasting_recipe
-from fastlstm.tasks.forecasting import ForecastExamples
+from fastlstm.tasks.forecasting import ForecastExamples, begin_with_seasons, seasonal_mean
 from fastlstm.tasks.forecasting_recipe import choose
 from fastlstm.training import EpochDone, Interrupted, TrainingConfig
 from forecasting_cases import small
@@ -69,6 +69,19 @@ def test_each_batch_has_some_of_the_targets() -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert examples.whole(range(3)).target.shape == (3, 2, 6)
     assert ForecastExamples(windows, units, targets=6).batch(range(3)).target.shape == (3, 2, 6)
+
+
+def test_seasons_are_looked_for_in_all_targets() -> None:
+    config = ForecastNetworkConfig(14, 2, 6, lstm=LSTMConfig(hidden_size=5), joint=False)
+    network = ForecastNetwork(config)
+    # Only the last target has a season, which is so great that it decides.
+    values = np.random.default_rng(0).normal(size=(60, 6)).cumsum(axis=0)
+    values[:, 5] = 1000 * np.sin(2 * np.pi * np.arange(60) / 7)
+    windows = Windows(series_from_array(values[None], EIGHT[:6]), 14, 2)
+    examples = ForecastExamples(windows, np.ones((1, 6), dtype=np.float32), targets=1)
+    begin_with_seasons(network, examples, 7)
+    assert network.skip is not None
+    assert torch.equal(network.skip.weight, seasonal_mean(14, 2, 7))
 
 
 def test_a_network_reads_some_of_its_channels() -> None:
