@@ -20,7 +20,7 @@ from fastlstm.config import to_mapping
 from fastlstm.report import LearningCurves, Scores, Summary
 from fastlstm.runs.run import Run
 from fastlstm.runs.task import Parts
-from fastlstm.training import History, Metric, RunFolderError
+from fastlstm.training import History, Metric, RunFolder, RunFolderError, read_history
 from fastlstm.training.folder import is_first_process
 
 SCORES = "scores.json"
@@ -53,7 +53,7 @@ def finish(run: Run, estimator: Any, parts: Parts) -> Outcome:
         RunFolderError: the disk refuses.
     """
     results = run.task.measure(estimator, parts.test)
-    history: History = estimator.history_
+    history = read_history(RunFolder.open(run.model))  # an estimator that was loaded has none
     seconds = sum(record["seconds"] for record in history.records)
     facts = _facts(run, estimator, parts, seconds)
     curves = learning_curves(history, run.task.metrics)

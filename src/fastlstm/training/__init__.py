@@ -5,8 +5,9 @@ from fastlstm.training.errors import Interrupted, RunFolderError, TrainingError
 from fastlstm.training.evaluation import evaluate
 from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
 from fastlstm.training.examples import Examples, map_tensors
-from fastlstm.training.fit import History, fit
+from fastlstm.training.fit import fit
 from fastlstm.training.folder import RunFolder, check_output, is_first_process
+from fastlstm.training.history import History, read_history
 from fastlstm.training.lr_find import LearningRates, lr_find
 from fastlstm.training.objective import Derived, Loss, Metric, Objective, Stretched, Sum
 from fastlstm.training.settings import TrainingConfig
@@ -37,4 +38,5 @@ __all__ = [
     "is_first_process",
     "lr_find",
     "map_tensors",
+    "read_history",
 ]

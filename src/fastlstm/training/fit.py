@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -23,29 +23,12 @@ from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
 from fastlstm.training.examples import Examples
 from fastlstm.training.folder import RunFolder
 from fastlstm.training.hardware import Hardware
+from fastlstm.training.history import History
 from fastlstm.training.interrupts import StopRequest, stop_on_signals
 from fastlstm.training.objective import Objective
 from fastlstm.training.schedule import learning_rate
 from fastlstm.training.settings import TrainingConfig, choose_epochs
 from fastlstm.training.updates import Share, Totals, Updater
-
-
-@dataclass(frozen=True)
-class History:
-    """What a training did.
-
-    Attributes:
-        records: a dict for each epoch: `epoch`, `updates`, `train_…`, `validation_…`,
-            `learning_rate`, `seconds`.
-        best_epoch: whose weights the network has, from 1.
-        best_value: its metric; None where it is not finite, or nothing was validated.
-        stopped_early: the metric stood still for `patience` epochs.
-    """
-
-    records: list[dict[str, Any]]
-    best_epoch: int
-    best_value: float | None
-    stopped_early: bool
 
 
 def fit(
