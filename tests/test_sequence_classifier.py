@@ -1,6 +1,7 @@
 """`SequenceClassifier`: scikit-learn's conventions, several targets, ragged inputs, the disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from fastlstm.data import DataError, Sequences, images_by_rows, load_digits
 from fastlstm.models import LSTMConfig
 from fastlstm.tasks import SequenceClassifier, TaskError
 from fastlstm.tasks.classification import LabelledExamples
+from fastlstm.tasks.classifier import FEWEST_UPDATES
 from fastlstm.training import EpochDone, RunFolderError, TrainingConfig
-from fastlstm.training.settings import MOST_EPOCHS
 
 SMALL = LSTMConfig(hidden_size=8)
 SHORT = TrainingConfig(epochs=12, batch_size=16, learning_rate=2e-2)
@@ -113,7 +114,23 @@ def test_the_best_epoch_by_validation_data() -> None:
 def test_by_default_few_examples_are_seen_often() -> None:
     X, y = sums(24)
     estimator = SequenceClassifier(SMALL).fit(X, y)
-    assert len(estimator.history_.records) == MOST_EPOCHS
+    assert len(estimator.history_.records) == FEWEST_UPDATES
+
+
+@pytest.mark.parametrize(
+    ("count", "training", "validated"),
+    [
+        (194, SHORT, False),  # 19 would be held out
+        (195, SHORT, True),
+        (40, replace(SHORT, patience=2), True),
+        (40, replace(SHORT, schedule="plateau"), True),
+    ],
+)
+def test_few_examples_are_all_trained_on(count: int, training: Any, validated: bool) -> None:
+    X, y = sums(count)
+    history = SequenceClassifier(SMALL, replace(training, epochs=2)).fit(X, y).history_
+    assert ("validation_loss" in history.records[0]) == validated
+    assert validated or history.best_epoch == 2
 
 
 @pytest.mark.heavy

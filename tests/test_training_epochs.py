@@ -27,6 +27,16 @@ def test_the_epochs_follow_from_the_updates(examples: int, accumulate: int, epoc
     assert choose_epochs(make_config(epochs=7), 100) == 7
 
 
+def test_few_examples_may_have_more_epochs() -> None:
+    config = make_config(epochs=None)
+    assert choose_epochs(config, 1, fewest_updates=500) == 500
+    assert choose_epochs(config, 3, fewest_updates=500) == 167
+    assert choose_epochs(config, 5, fewest_updates=500) == MOST_EPOCHS
+    assert choose_epochs(config, 100, fewest_updates=500) == 25
+    assert choose_epochs(replace(config, accumulate=2), 6, fewest_updates=500) == 167
+    assert choose_epochs(replace(config, epochs=7), 1, fewest_updates=500) == 7
+
+
 def test_a_run_keeps_the_epochs_that_were_chosen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

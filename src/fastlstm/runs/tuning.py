@@ -17,11 +17,13 @@ from fastlstm.atomic import write_atomically
 from fastlstm.config import ConfigError, with_overrides
 from fastlstm.runs.description import Description, read_description, write_description
 from fastlstm.runs.errors import RunError
+from fastlstm.runs.labelled import Labelled
 from fastlstm.runs.outcome import deciding_metric
 from fastlstm.runs.run import check_source
 from fastlstm.runs.space import Choice, Space, Whole, space_from, space_to_json
 from fastlstm.runs.task import DataConfig, Parts, Task
 from fastlstm.runs.toml import settings_as_toml
+from fastlstm.tasks.classifier import FEWEST_HELD_OUT
 from fastlstm.training import (
     EpochDone,
     Event,
@@ -153,6 +155,7 @@ class Tuning:
         """
         import optuna
 
+        first = with_validation(self.settings, parts)
         if not (self.path / TUNE).exists():
             self.save()
         study = self._study()
@@ -164,7 +167,7 @@ class Tuning:
             state = optuna.trial.TrialState.FAIL
             gain, metric = None, None
             try:
-                gain, metric = self._train(trial, parts, on_event)
+                gain, metric = self._train(trial, first, parts, on_event)
                 state = optuna.trial.TrialState.COMPLETE
             except optuna.TrialPruned:
                 state = optuna.trial.TrialState.PRUNED
@@ -216,13 +219,17 @@ class Tuning:
         return found
 
     def _train(
-        self, trial: optuna.Trial, parts: Parts, on_event: Callable[[Event], None] | None
+        self,
+        trial: optuna.Trial,
+        first: Any,
+        parts: Parts,
+        on_event: Callable[[Event], None] | None,
     ) -> tuple[float, Metric]:
-        """Train with the settings of a trial: the value of its best epoch, and of what it is."""
+        """Train with `first` and a trial's settings: the value of its best epoch, and of what."""
         import optuna
 
         assignments = [f"{key}={_suggest(trial, key, s)}" for key, s in self.space.items()]
-        settings = with_overrides(self.settings, assignments)
+        settings = with_overrides(first, assignments)
         best, metric = -math.inf, None
 
         def watch(event: Event) -> None:
@@ -264,6 +271,24 @@ class Tuning:
             write_atomically(self.path / BEST, settings_as_toml(self._best(study)))
         except OSError as error:
             raise RunFolderError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def with_validation(settings: Any, parts: Parts) -> Any:
+    """The settings of a trial: of few examples more are held out, so that trials can be judged.
+
+    Raises:
+        RunError: they are too few.
+    """
+    count = len(parts.train)
+    given = parts.validation is not None or not isinstance(parts.train, Labelled)
+    if given or not settings.validation or round(count * settings.validation) >= FEWEST_HELD_OUT:
+        return settings
+    if count < 2 * FEWEST_HELD_OUT:
+        raise RunError(
+            f"{count} training {parts.noun} are too few to judge trials by a part of them: "
+            f"expected {2 * FEWEST_HELD_OUT}, or a file for the validation"
+        )
+    return with_overrides(settings, [f"validation={FEWEST_HELD_OUT / count}"])
 
 
 def _complete() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,15 @@ from fastlstm.tasks.classification import (
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.estimator import Estimator
 from fastlstm.tasks.targets import ClassWeight, Targets
-from fastlstm.training import Event
+from fastlstm.training import Event, Examples, TrainingConfig
+from fastlstm.training.batches import count_batches
+from fastlstm.training.settings import choose_epochs
 
 PREDICTION_BATCH = 256
+FEWEST_UPDATES = 500
+"""Of examples so few that the epochs of others would make fewer: hardly a beginning."""
+FEWEST_HELD_OUT = 20
+"""Fewer examples tell epochs apart by chance alone, and are worth more in training."""
 
 
 class Classifier(ClassifierMixin, Estimator):
@@ -85,7 +92,7 @@ class Classifier(ClassifierMixin, Estimator):
             y: a label for each, text or whole numbers; or a mapping from the name of a target to
                 its labels, where there are several.
             validation_data: `(X, y)` to choose the best epoch by; None: the share `validation` of
-                the examples, drawn so that every class has its part.
+                the examples, drawn so that every class has its part, if these are at least 20.
             output: a new or empty folder to keep the run in, from which `load` reads it back; None:
                 nowhere.
             resume: go on with the interrupted run in `output`.
@@ -127,6 +134,11 @@ class Classifier(ClassifierMixin, Estimator):
         self._train(objective, train, validation, output, resume, on_event)
         return self
 
+    def _training_on(self, train: Examples) -> TrainingConfig:
+        config = self._training_config()
+        batches = count_batches(len(train), config.batch_size)
+        return replace(config, epochs=choose_epochs(config, batches, FEWEST_UPDATES))
+
     def _labelled(self, X: Any, y: Any) -> LabelledExamples:
         examples = self._read(X)
         return LabelledExamples(self._encode(examples), self._targets.ids(y, len(examples)))
@@ -142,7 +154,12 @@ class Classifier(ClassifierMixin, Estimator):
                 "1 sample: a share of it cannot be held out for validation; expected more, or "
                 "validation=0"
             )
-        return split_stratified(combined_ids(list(ids.values())), self.validation)
+        kept, held_out = split_stratified(combined_ids(list(ids.values())), self.validation)
+        training = self._training_config()
+        needs_some = training.patience is not None or training.schedule == "plateau"
+        if len(held_out) < FEWEST_HELD_OUT and not needs_some:
+            return np.arange(count), np.arange(0)
+        return kept, held_out
 
     @property
     def most_frequent_(self) -> Any:

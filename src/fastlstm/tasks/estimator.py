@@ -84,6 +84,10 @@ class Estimator(BaseEstimator):
     def _training_config(self) -> TrainingConfig:
         return self.default_training if self.training is None else self.training
 
+    def _training_on(self, train: Examples) -> TrainingConfig:
+        """The training's settings for some examples."""
+        return self._training_config()
+
     def _build_seeded(self) -> nn.Module:
         """A new network; the caller's random state is left as it was."""
         with torch.random.fork_rng(devices=[]):
@@ -108,7 +112,7 @@ class Estimator(BaseEstimator):
                 objective,
                 train,
                 validation,
-                self._training_config(),
+                self._training_on(train),
                 folder,
                 resume=resume,
                 on_event=on_event,

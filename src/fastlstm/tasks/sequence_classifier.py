@@ -33,7 +33,7 @@ class SequenceClassifier(Classifier):
     Args:
         lstm: the layers; None: `SequenceClassifier.default_lstm`.
         training: how it is trained; None: `SequenceClassifier.default_training`, whose epochs
-            follow from the number of examples.
+            follow from the number of examples: of few as many as make 500 updates.
         pooling: how the steps become one answer: "last", "mean", "max", "concat" of these
             three, or "attention".
         projection: the width that features are mapped to before the LSTM; None: as they are.
@@ -43,7 +43,9 @@ class SequenceClassifier(Classifier):
             same; with several targets, a mapping by target.
         target_weights: what each of several targets' losses counts; None: all the same.
         validation: the share of the examples held out of training to choose the best epoch by,
-            where `fit` is given no others; 0: none, and the last epoch is kept.
+            where `fit` is given no others; 0: none, and the last epoch is kept. So it is where the
+            share is fewer than 20 examples, which tell epochs apart by chance alone, unless the
+            patience or the schedule of `training` needs them.
 
     Attributes:
         classes_: the labels in sorted order: an array, or one for each target.

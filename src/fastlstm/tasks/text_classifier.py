@@ -39,7 +39,7 @@ class TextClassifier(Classifier):
     Args:
         lstm: the layers; None: `TextClassifier.default_lstm`.
         training: how it is trained; None: `TextClassifier.default_training`, whose epochs follow
-            from the number of texts.
+            from the number of texts: of few as many as make 500 updates.
         units: what a token is: "words", "characters", or "subwords" of a byte-pair encoding that is
             learned from the training texts (Sennrich et al. 2016).
         min_count: a word or character that is rarer in the training texts is an unknown one.
@@ -56,8 +56,10 @@ class TextClassifier(Classifier):
         class_weight: what each class counts in the loss: "balanced", a mapping, or None for all the
             same; with several targets, a mapping by target.
         target_weights: what each of several targets' losses counts; None: all the same.
-        validation: the share of the texts held out of training to choose the best epoch by, where
-            `fit` is given no others; 0: none, and the last epoch is kept.
+        validation: the share of the texts held out of training to choose the best epoch by,
+            where `fit` is given no others; 0: none, and the last epoch is kept. So it is where the
+            share is fewer than 20 texts, which tell epochs apart by chance alone, unless the
+            patience or the schedule of `training` needs them.
 
     Attributes:
         classes_: the labels in sorted order: an array, or one for each target.

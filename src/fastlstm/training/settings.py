@@ -104,12 +104,19 @@ class TrainingConfig:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to less than 2^32")
 
 
-def choose_epochs(config: TrainingConfig, batches: int) -> int:
-    """The epochs of a training whose epochs have so many batches."""
+def choose_epochs(config: TrainingConfig, batches: int, fewest_updates: int = 0) -> int:
+    """The epochs of a training whose epochs have so many batches.
+
+    Args:
+        config: the settings; its own epochs come first.
+        batches: of an epoch.
+        fewest_updates: for which there may be more than `MOST_EPOCHS`.
+    """
     if config.epochs is not None:
         return config.epochs
     updates = -(-batches // config.accumulate)
-    return min(max(round(UPDATES / updates), FEWEST_EPOCHS), MOST_EPOCHS)
+    most = max(MOST_EPOCHS, -(-fewest_updates // updates))
+    return min(max(round(UPDATES / updates), FEWEST_EPOCHS), most)
 
 
 def _require(good: bool, name: str, value: object, expected: str) -> None:
