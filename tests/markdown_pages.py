@@ -1,7 +1,8 @@
-"""What stands in fenced blocks of a Markdown page, and running its Python."""
+"""What stands in fenced blocks of a Markdown page, its commands, and running its Python."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -37,6 +38,35 @@ def fenced_blocks(markdown: str) -> Iterator[Block]:
         text = textwrap.dedent("\n".join(lines[start:end]))
         yield Block(opening["language"].lower(), start + 1, text)
         start = end + 1
+
+
+def commands(markdown: str) -> Iterator[list[str]]:
+    """Each command of the shell blocks, and each `make …`, `fastlstm …` in running text."""
+    for block in fenced_blocks(markdown):
+        if block.language not in ("console", "bash", "sh", "shell", "shell-session"):
+            continue
+        lines = block.text.replace("\\\n", " ").splitlines()
+        # Beside a prompt, the lines without one are what the commands printed.
+        prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        for line in prompted or lines:
+            yield from split(line)
+    prose = re.sub(r"^ *(`{3,}|~{3,}).*?^ *\1`* *$", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    for code in re.findall(r"`((?:make|fastlstm) [^`\n]+)`", prose):
+        yield from split(code)
+
+
+def split(line: str) -> Iterator[list[str]]:
+    """The commands of a line of shell, without comments, redirections and `VARIABLE=value`."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    command: list[str] = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set("();|&"):
+            if command:
+                yield command
+            command = []
+        elif command or not re.match(r"\w+=", word):
+            command.append(word)
 
 
 def run_python(page: Path, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,38 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from fastlstm.cli.commands import app
-from markdown_pages import ROOT, fenced_blocks, run_python
+from markdown_pages import ROOT, commands, fenced_blocks, run_python
 
 README = ROOT / "README.md"
-
-
-def commands(markdown: str) -> Iterator[list[str]]:
-    """Each command of the shell blocks, and each `make …`, `fastlstm …` in running text."""
-    for block in fenced_blocks(markdown):
-        if block.language not in ("console", "bash", "sh", "shell", "shell-session"):
-            continue
-        lines = block.text.replace("\\\n", " ").splitlines()
-        # Beside a prompt, the lines without one are what the commands printed.
-        prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-        for line in prompted or lines:
-            yield from split(line)
-    prose = re.sub(r"^ *(`{3,}|~{3,}).*?^ *\1`* *$", "", markdown, flags=re.DOTALL | re.MULTILINE)
-    for code in re.findall(r"`((?:make|fastlstm) [^`\n]+)`", prose):
-        yield from split(code)
-
-
-def split(line: str) -> Iterator[list[str]]:
-    """The commands of a line of shell, without comments, redirections and `VARIABLE=value`."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    command: list[str] = []
-    for word in [*lexer, ";"]:
-        if set(word) <= set("();|&"):
-            if command:
-                yield command
-            command = []
-        elif command or not re.match(r"\w+=", word):
-            command.append(word)
 
 
 def programs(name: str) -> list[list[str]]:
