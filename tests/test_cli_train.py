@@ -198,7 +198,7 @@ ONE_EPOCH = ("--epochs", 1, "--hidden-size", 3)
             "the share to hold out is 2.0: expected more than 0",
         ),
         (("waves.csv", "--label", "kind"), "waves.csv has no column 'kind': it has name, t0"),
-        (("waves.csv",), "column 'name' holds string: expected numbers"),
+        (("waves.csv",), "column 'name' holds 'w0' in row 1: expected numbers"),
         (("waves.csv", *FEATURES, "--test", "no.csv"), "no.csv does not exist"),
         (("digits", "--output", "full"), "full is not empty: expected a new or an empty folder"),
         (("--resume", "full"), "cannot read full/run.json: No such file or directory"),

@@ -255,7 +255,11 @@ def test_every_class_has_its_share_of_the_test_part():
     ("change", "options", "message"),
     [
         ({}, {"label": ("kind",)}, "has no column 'kind': it has name, t0, t1, t2, t3, t4, t5, la"),
-        ({}, {}, "column 'name' holds string: expected numbers; name the columns of values"),
+        (
+            {},
+            {},
+            "column 'name' holds 'w0' in row 1: expected numbers; say which columns are values",
+        ),
         ({"t2": ""}, {"features": FEATURES}, "column 't2': row 4 has no finite number"),
         ({"label": " "}, {"features": FEATURES}, "column 'label': row 4 has no label"),
         ({}, {"features": ("t0", "t9")}, "has no column 't9'"),

@@ -234,7 +234,7 @@ def test_named_sets() -> None:
 WRONG: list[tuple[str, str, dict[str, Any], str]] = [
     ("a.csv", "label,x\nup,1\n,2\n", {}, "row 2 has no label"),
     ("a.csv", "label,w\nup,a\nup,\n", {"tokens": "w"}, "column 'w': row 2 has no word"),
-    ("a.csv", "label,x\nup,b\n", {}, "column 'x' holds string: expected numbers"),
+    ("a.csv", "label,x\nup,b\n", {}, "column 'x' holds 'b' in row 1: expected numbers"),
     ("a.csv", "label,x\nup,1\n", {"sequence": "who"}, "no column 'who'"),
     ("a.csv", "label,x\n", {}, "has no rows"),
     ("a.conll", "word\n", {}, "1 columns: expected a token and 1 labels"),

@@ -114,8 +114,15 @@ def predict(
     using.write_predictions(run, input, output, Console())
 
 
-data_app = typer.Typer(help="List and fetch the named data sets.", no_args_is_help=True)
+data_app = typer.Typer()
 app.add_typer(data_app, name="data")
+
+
+@data_app.callback(invoke_without_command=True)
+def _data(context: typer.Context) -> None:
+    """List and fetch the named data sets."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @data_app.command("list")

@@ -44,7 +44,8 @@ class ClassificationData(DataConfig):
         test: as for `DataConfig`.
         test_share: as for `DataConfig`.
         label: the columns of the classes, one for each target.
-        features: the columns of the values; None: all others.
+        features: the columns of the values; None: all others that have a name.
+        ignore: columns that are neither values nor anything else, such as names and remarks.
         sequence: the column that says which sequence a row is a step of; None: each row is a whole
             sequence of one value a step, in the order of its columns.
         time: the column that orders the steps of a sequence; None: as they stand in the file.
@@ -55,6 +56,7 @@ class ClassificationData(DataConfig):
 
     label: tuple[str, ...] = ("label",)
     features: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
     sequence: str | None = None
     time: str | None = None
     by: Literal["rows", "pixels"] = "rows"

@@ -53,7 +53,9 @@ def finish(run: Run, estimator: Any, parts: Parts) -> Outcome:
         RunFolderError: the disk refuses.
     """
     results = run.task.measure(estimator, parts.test)
-    history = read_history(RunFolder.open(run.model))  # an estimator that was loaded has none
+    # One that was loaded has none; and the folder is written by the first of several processes.
+    fitted: History | None = getattr(estimator, "history_", None)
+    history = fitted or read_history(RunFolder.open(run.model))
     seconds = sum(record["seconds"] for record in history.records)
     facts = _facts(run, estimator, parts, seconds)
     curves = learning_curves(history, run.task.metrics)

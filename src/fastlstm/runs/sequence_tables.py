@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +14,9 @@ from fastlstm.runs.labelled import coded, labels_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+MANY_NAMES = 12
+"""More columns than an error names."""
 
 
 class SequenceColumns(Protocol):
@@ -27,6 +30,11 @@ class SequenceColumns(Protocol):
     @property
     def features(self) -> tuple[str, ...] | None:
         """Of the values."""
+        ...
+
+    @property
+    def ignore(self) -> tuple[str, ...]:
+        """Are nothing of these."""
         ...
 
     @property
@@ -78,9 +86,11 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
     if not labels:
         wanted = None  # every column goes into what is written
     table = read_table(path, wanted, texts=texts, single=labels)
-    names = feature_names(table, columns, path)
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
+    if labels:
+        check_ignored(table, columns, path)
+    names = feature_names(table, columns, path)
     of_values = {name: table.column(name) for name in names}
     if labels:  # the table is not written again: its values need not be there twice
         table = table.drop_columns([name for name in names if name != columns.time])
@@ -98,14 +108,17 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
 
 
 def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
-    """The columns of values: those that were named, or all that are nothing else.
+    """The columns of values: those that were named, or all that have a name and are nothing else.
+
+    A column without a name is the number of a row, as pandas writes it, or what stands behind a
+    last separator.
 
     Raises:
         DataError: there is none, one is not there, or one holds no numbers.
     """
     import pyarrow as pa
 
-    others = {*columns.label, columns.sequence, columns.time}
+    others = {"", *columns.label, *columns.ignore, columns.sequence, columns.time}
     names = [name for name in table.column_names if name not in others]
     if columns.features is not None:
         names = list(columns.features)
@@ -113,16 +126,50 @@ def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list
         raise DataError(f"{path} has no columns of values beside {', '.join(filter(None, others))}")
     for name in names:
         if name not in table.column_names:
-            raise DataError(
-                f"{path} has no column {name!r}: it has {', '.join(table.column_names)}"
-            )
+            raise DataError(f"{path} has no column {name!r}: it has {_listed(table.column_names)}")
         kind = table.schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.bool_()):
             raise DataError(
-                f"{path}, column {name!r} holds {kind}: expected numbers; name the columns of "
-                f"values (features) if this is none of them"
+                f"{path}, column {name!r} {_found(table.column(name))}: expected numbers; say "
+                f"which columns are values (features) or which are not (ignore) if this is none"
             )
     return names
+
+
+def check_ignored(table: pa.Table, columns: SequenceColumns, path: Path) -> None:
+    """Raise unless the columns to ignore are there: another would be read in place of one misspelt.
+
+    Not where a file is predicted, which need not have what is not read.
+
+    Raises:
+        DataError: one is not there.
+    """
+    for name in columns.ignore:
+        if name not in table.column_names and columns.features is None:
+            raise DataError(f"{path} has no column {name!r}: it has {_listed(table.column_names)}")
+
+
+def _found(column: pa.ChunkedArray) -> str:
+    """What a column holds that is no number, in words: the first such value and its row."""
+    import pyarrow as pa
+
+    if column.null_count == len(column):
+        return "is empty"
+    if pa.types.is_string(column.type):
+        for row, value in enumerate(column, 1):
+            try:
+                value.cast(pa.float64())
+            except pa.ArrowInvalid:
+                return f"holds {value.as_py()!r} in row {row}"
+    return f"holds {column.type}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a line; of many the first and the last."""
+    if len(names) <= MANY_NAMES:
+        return ", ".join(names)
+    first = ", ".join(names[: MANY_NAMES - 2])
+    return f"{first}, … {', '.join(names[-2:])} ({len(names):,} in all)"
 
 
 def feature_values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.ndarray:
@@ -207,7 +254,7 @@ def row_times(table: pa.Table, name: str, path: Path) -> np.ndarray:
         DataError: it is not there, or has empty places.
     """
     if name not in table.column_names:
-        raise DataError(f"{path} has no column {name!r}: it has {', '.join(table.column_names)}")
+        raise DataError(f"{path} has no column {name!r}: it has {_listed(table.column_names)}")
     column = table.column(name)
     if column.null_count:
         raise DataError(f"{path}, column {name!r}: {column.null_count} rows have no time")

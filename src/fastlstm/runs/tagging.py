@@ -41,7 +41,8 @@ class TaggingData(DataConfig):
             labels of JSON Lines, else label.
         tokens: the column or key of the words; None: tokens in JSON Lines, and in a table the steps
             are vectors.
-        features: the columns of the values of a table; None: all others.
+        features: the columns of the values of a table; None: all others that have a name.
+        ignore: columns of a table that are neither values nor anything else.
         sequence: the column of a table that says which sequence a row is a step of; None: all rows
             are one sequence.
         time: the column that orders the steps of a sequence; None: as they stand in the file.
@@ -51,6 +52,7 @@ class TaggingData(DataConfig):
     label: tuple[str, ...] | None = None
     tokens: str | None = None
     features: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
     sequence: str | None = None
     time: str | None = None
     values: Literal["derived", "raw"] = "derived"
@@ -129,7 +131,7 @@ def _columns(data: TaggingData, path: Path | None = None) -> StepColumns:
         of_conllu = data.source == UD_EWT or Path(data.source).suffix == ".conllu"
         lines = path is not None and path.suffix in (".jsonl", ".ndjson") and data.sequence is None
         label = ("upos",) if of_conllu else ("labels",) if lines else ("label",)
-    return StepColumns(label, data.tokens, data.features, data.sequence, data.time)
+    return StepColumns(label, data.tokens, data.features, data.ignore, data.sequence, data.time)
 
 
 def _read_ud_ewt(data: TaggingData) -> Parts:
@@ -144,6 +146,11 @@ def _read_ud_ewt(data: TaggingData) -> Parts:
 
 def _hold_out(examples: Tagged, share: float) -> tuple[Tagged, Tagged, str]:
     """Split a test part off: what is left, the test part, and how it came to be, in words."""
+    if len(examples) == 1:
+        raise DataError(
+            f"{examples.names[0]} is one sequence: expected a file for the test, or, of a table, "
+            f"the column that says which sequence a row belongs to (sequence)"
+        )
     kept, held_out = split_share(len(examples), share)
     train, test = examples.select(kept.tolist()), examples.select(held_out.tolist())
     note = f"{len(test):,} of {len(examples):,} {test.noun}, drawn at random, held out for the test"

@@ -20,6 +20,7 @@ from fastlstm.data import (
 )
 from fastlstm.runs.labelled import coded, labels_of
 from fastlstm.runs.sequence_tables import (
+    check_ignored,
     feature_names,
     feature_values,
     row_order,
@@ -41,6 +42,7 @@ class StepColumns:
     label: tuple[str, ...]
     tokens: str | None = None
     features: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
     sequence: str | None = None
     time: str | None = None
 
@@ -148,6 +150,8 @@ def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tag
     table = read_table(path, texts=texts)
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
+    if targets:
+        check_ignored(table, columns, path)
     ids = Labels(np.zeros(len(table), dtype=np.uint8), [path.stem])
     if columns.sequence is not None:
         ids = coded(table, columns.sequence, str(path))
