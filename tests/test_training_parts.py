@@ -333,6 +333,19 @@ def test_the_display_writes_a_table() -> None:
     ]
 
 
+def test_of_many_epochs_some_have_a_line() -> None:
+    console = Console(record=True, width=80, force_terminal=False)
+    with TrainingDisplay(console) as display:
+        display(Started(250, 50, Metric("loss", False), 1, 0))
+        for epoch in range(1, 251):
+            record = {"epoch": epoch, "updates": epoch, "train_loss": 1.0, "seconds": 0.5}
+            display(EpochDone(epoch, record, epoch == 4))
+    lines = console.export_text().splitlines()[1:]
+    assert lines[:2] == ["  3/250       1.0000     1.5 s", "  6/250       1.0000     1.5 s  best"]
+    assert lines[-2:] == ["249/250       1.0000     1.5 s", "250/250       1.0000     0.5 s"]
+    assert len(lines) == 84
+
+
 def test_the_display_has_a_bar_in_a_terminal() -> None:
     console = Console(record=True, width=120, force_terminal=True, force_interactive=True)
     show(console)

@@ -30,7 +30,7 @@ from fastlstm.training.batches import count_batches
 from fastlstm.training.settings import choose_epochs
 
 PREDICTION_BATCH = 256
-FEWEST_UPDATES = 500
+FEWEST_UPDATES = 1_500
 """Of examples so few that the epochs of others would make fewer: hardly a beginning."""
 FEWEST_HELD_OUT = 20
 """Fewer examples tell epochs apart by chance alone, and are worth more in training."""
@@ -137,7 +137,12 @@ class Classifier(ClassifierMixin, Estimator):
     def _training_on(self, train: Examples) -> TrainingConfig:
         config = self._training_config()
         batches = count_batches(len(train), config.batch_size)
-        return replace(config, epochs=choose_epochs(config, batches, FEWEST_UPDATES))
+        return replace(
+            config,
+            epochs=choose_epochs(config, batches, FEWEST_UPDATES),
+            # Of 36 examples not 32 and 4: four would move the weights as far as the others.
+            batch_size=-(-len(train) // batches),
+        )
 
     def _labelled(self, X: Any, y: Any) -> LabelledExamples:
         examples = self._read(X)

@@ -33,7 +33,7 @@ class SequenceClassifier(Classifier):
     Args:
         lstm: the layers; None: `SequenceClassifier.default_lstm`.
         training: how it is trained; None: `SequenceClassifier.default_training`, whose epochs
-            follow from the number of examples: of few as many as make 500 updates.
+            follow from the number of examples: of few as many as make 1,500 updates.
         pooling: how the steps become one answer: "last", "mean", "max", "concat" of these
             three, or "attention".
         projection: the width that features are mapped to before the LSTM; None: as they are.

@@ -39,7 +39,7 @@ class TextClassifier(Classifier):
     Args:
         lstm: the layers; None: `TextClassifier.default_lstm`.
         training: how it is trained; None: `TextClassifier.default_training`, whose epochs follow
-            from the number of texts: of few as many as make 500 updates.
+            from the number of texts: of few as many as make 1,500 updates.
         units: what a token is: "words", "characters", or "subwords" of a byte-pair encoding that is
             learned from the training texts (Sennrich et al. 2016).
         min_count: a word or character that is rarer in the training texts is an unknown one.

@@ -15,10 +15,12 @@ from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
 _PLACES = ("epoch", "updates", "learning_rate", "seconds")
 # What makes a share, and reads best in per cent.
 _SHARES = ("accuracy", "f1", "error_rate")
+# Of more epochs not every one has a line.
+_MOST_LINES = 100
 
 
 class TrainingDisplay:
-    """Shows the events of `fit`: a table that grows by a line each epoch.
+    """Shows the events of `fit`: a table that grows by a line each epoch, or each few of many.
 
     In a terminal a live bar stands below it with the loss, the speed and the time left; elsewhere
     (a pipe, a log file) only the lines are written, with no control codes. Give the object itself
@@ -35,6 +37,8 @@ class TrainingDisplay:
         self._epochs = 0
         self._examples = 0
         self._columns: list[str] = []
+        self._seconds = 0.0  # of the epochs since the last line,
+        self._is_best = False  # and whether one of them was the best
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
@@ -96,14 +100,19 @@ class TrainingDisplay:
 
     def _show_epoch(self, event: EpochDone) -> None:
         record = event.record
+        self._seconds += record["seconds"]
+        self._is_best |= event.is_best
+        if event.epoch < self._epochs and event.epoch % -(-self._epochs // _MOST_LINES):
+            return
         texts = _texts({name: record[name] for name in record if name not in _PLACES})
         if not self._columns:
             self._columns = list(texts)
             heads = "".join(f"{_head(name):>{_width(name)}}" for name in self._columns)
             self._print(f"[dim]  epoch{heads}      time[/]")
         cells = "".join(f"{texts[name]:>{_width(name)}}" for name in self._columns)
-        mark = "  best" if event.is_best else ""
-        self._print(f"{self._place(event.epoch)}{cells}{record['seconds']:>8.1f} s[bold]{mark}[/]")
+        mark = "  best" if self._is_best else ""
+        self._print(f"{self._place(event.epoch)}{cells}{self._seconds:>8.1f} s[bold]{mark}[/]")
+        self._seconds, self._is_best = 0.0, False
 
     def _place(self, epoch: int) -> str:
         # Padded, so that the bar continues the first column of the table.
