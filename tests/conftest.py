@@ -1,11 +1,16 @@
 """What holds for every test: one seed, unwritten memory is NaN; and how the command is called."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # Read when Triton is first imported, which PyTorch's compiler does too.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cases import make_arguments
 from fastlstm.ops.arguments import ScanArguments
-from fastlstm.ops.real_steps import RealSteps
+from fastlstm.ops.real_steps import PaddedSteps, RealSteps
 
 T, B, M = 6, 5, 3
 LENGTHS = [None, [4, 6, 0, 1, 6], [6] * B, [0] * B]
@@ -61,3 +61,23 @@ def test_those_of_one_time_step(lengths: list[int] | None) -> None:
         here, rows = real.at(t)
         of_step = torch.arange(B)[rows].tolist()
         assert places[here] == [(t, b) for b in of_step]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_with_padding_the_same_stands_in_other_places(
+    lengths: list[int] | None, reverse: bool
+) -> None:
+    arguments, places = a_batch(lengths, reverse)
+    real, padded = RealSteps(arguments), PaddedSteps(arguments)
+    x, states, initial = torch.randn(T, B, M), torch.randn(T, B, M), torch.randn(B, M)
+    for t, b in {(t, b) for t in range(T) for b in range(B)} - set(places):
+        x[t, b] = torch.nan
+    here = torch.tensor([t * B + b for t, b in places], dtype=torch.int64)
+    assert padded.count == T * B
+    assert not padded.of(x).isnan().any()
+    assert torch.equal(padded.of(x)[here], real.of(x))
+    assert torch.equal(padded.of(x > 0)[here], real.of(x > 0))
+    assert torch.equal(padded.of_each_row(initial)[here], real.of_each_row(initial))
+    assert torch.equal(padded.before(states, initial)[here], real.before(states, initial))
+    assert torch.equal(padded.padded(padded.of(x)), real.padded(real.of(x)))

@@ -68,6 +68,21 @@ class ScanArguments(NamedTuple):
         return self.c_0.shape[-1]
 
     @property
+    def has_switches(self) -> bool:
+        """Whether a step calculates more than the equations of 1997 and 2000."""
+        given = (
+            self.weight_hr,
+            self.weight_peephole,
+            self.norm_hh,
+            self.recurrent_mask,
+            self.zoneout_cell_mask,
+            self.zoneout_hidden_mask,
+        )
+        return any(value is not None for value in given) or bool(
+            self.zoneout_cell or self.zoneout_hidden or self.cell_clip or self.coupled_gates
+        )
+
+    @property
     def state_dtype(self) -> torch.dtype:
         """The dtype of the cell state and of every sum: float32 for 16-bit inputs."""
         return working_dtype(self.input.dtype)

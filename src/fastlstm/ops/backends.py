@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from fastlstm.ops import backward, cpu, equations
+from fastlstm.ops import backward, cpu, equations, triton_step
 from fastlstm.ops.arguments import (
     BackwardCall,
     ScanArguments,
@@ -37,6 +37,15 @@ ENGINE = Backend(
 )
 
 
+TRITON_STEP = Backend(
+    name="triton-step",
+    description="a product and one Triton kernel a step, for any GPU",
+    refusal=triton_step.refusal,
+    scan=triton_step.scan,
+    scan_backward=triton_step.scan_backward,
+)
+
+
 def _checked_scan(arguments: ScanArguments) -> ScanOutputs:
     check_arguments(arguments)
     return equations.scan(arguments)
@@ -50,7 +59,7 @@ REFERENCE = Backend(
     scan_backward=backward.scan_backward,
 )
 
-BACKENDS: tuple[Backend, ...] = (ENGINE, REFERENCE)
+BACKENDS: tuple[Backend, ...] = (ENGINE, TRITON_STEP, REFERENCE)
 """In the order in which they are asked."""
 
 _forced = ""
@@ -64,7 +73,7 @@ def backend(name: str) -> Iterator[None]:
     like those of ``torch.backends``: it holds in all threads.
 
     Args:
-        name: the back end's name, ``"engine"`` or ``"reference"``.
+        name: the back end's name, ``"engine"``, ``"triton-step"`` or ``"reference"``.
 
     Raises:
         ValueError: there is no back end of that name.

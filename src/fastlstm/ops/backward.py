@@ -73,7 +73,7 @@ def _backward_through(
     Each parameter's has a leading dimension: one for each of the ``groups`` of rows. Products over
     all steps are left out where nobody needs them.
     """
-    forward = Forward(arguments, saved, kernels.product)
+    forward = Forward(arguments, saved, kernels.product, kernels.real_steps)
     contributions, of_states = kernels.loop(cotangents, arguments, saved, forward)
     gradients = parameter_gradients(arguments, forward, contributions, needed, groups, kernels)
     d_z, real = contributions.d_z, forward.real

@@ -60,31 +60,13 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
 def _is_plain(arguments: ScanArguments) -> bool:
     """Whether there is nothing in this call but the equations of 1997 and 2000."""
     starts = (arguments.lengths, arguments.reset, arguments.reset_h)
-    return all(value is None for value in starts) and not _has_switches(arguments)
+    return all(value is None for value in starts) and not arguments.has_switches
 
 
 def _multiplies_bfloat16(arguments: ScanArguments) -> bool:
     """Whether the CPU multiplies the numbers of this call as they are: without switches."""
     has_instructions = arguments.input.dtype == torch.bfloat16 and _HAS_BFLOAT16
-    return has_instructions and not _has_switches(arguments)
-
-
-def _has_switches(arguments: ScanArguments) -> bool:
-    """Whether a step calculates more than those equations, wherever it starts from."""
-    given = (
-        arguments.weight_hr,
-        arguments.weight_peephole,
-        arguments.norm_hh,
-        arguments.recurrent_mask,
-        arguments.zoneout_cell_mask,
-        arguments.zoneout_hidden_mask,
-    )
-    return any(value is not None for value in given) or bool(
-        arguments.zoneout_cell
-        or arguments.zoneout_hidden
-        or arguments.cell_clip
-        or arguments.coupled_gates
-    )
+    return has_instructions and not arguments.has_switches
 
 
 def _scan_widened(arguments: ScanArguments) -> ScanOutputs:

@@ -39,11 +39,17 @@ class Forward:
     Each is (N, ·), as `RealSteps` has it.
     """
 
-    def __init__(self, arguments: ScanArguments, saved: Saved, product: Product) -> None:
+    def __init__(
+        self,
+        arguments: ScanArguments,
+        saved: Saved,
+        product: Product,
+        real_steps: type[RealSteps] = RealSteps,
+    ) -> None:
         self._arguments = arguments
         self._product = product
         self.saved = saved
-        self.real = RealSteps(arguments)
+        self.real = real_steps(arguments)
 
     @cached_property
     def _gates(self) -> tuple[Tensor, ...]:
@@ -144,6 +150,7 @@ class Kernels(NamedTuple):
     product: Product
     column_dots: ColumnDots
     norm_totals: LayerNormTotals
+    real_steps: type[RealSteps] = RealSteps
 
 
 def loop(

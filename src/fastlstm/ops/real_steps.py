@@ -86,3 +86,37 @@ class RealSteps:
     def _starts(self) -> list[int]:
         """How many there are before each time step, and in all."""
         return [0, *self._live.sum(dim=1).cumsum(dim=0).tolist()]
+
+
+class PaddedSteps(RealSteps):
+    """All T · B steps, with zeros for those that are not real: nothing waits for a device."""
+
+    @property
+    def count(self) -> int:
+        """N, the padding counted."""
+        return self._steps * self._rows
+
+    def of(self, x: Tensor) -> Tensor:
+        """(T, B, ·) → (N, ·)."""
+        if self._lengths is not None:
+            real = self._live.reshape(self._live.shape + (1,) * (x.dim() - 2))
+            x = x.masked_fill(~real, 0)
+        return x.flatten(0, 1)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """(N, ·) → (T, B, ·)."""
+        return x.unflatten(0, (self._steps, self._rows))
+
+    def of_each_row(self, x: Tensor) -> Tensor:
+        """(B, ·) → (N, ·)."""
+        return x.expand(self._steps, *x.shape).flatten(0, 1)
+
+    def before(self, states: Tensor, initial: Tensor) -> Tensor:
+        """(T, B, ·) and (B, ·) → (N, ·): the state that each step finds."""
+        if not self._reverse:
+            return torch.cat((initial[None], states[:-1])).flatten(0, 1)
+        found = torch.cat((states[1:], initial[None]))
+        if self._lengths is not None:  # a row starts at its own end
+            steps = torch.arange(self._steps, device=states.device).unsqueeze(-1)
+            found = torch.where((steps == self._lengths - 1).unsqueeze(-1), initial, found)
+        return found.flatten(0, 1)
