@@ -55,9 +55,9 @@ def read_as_one(alone: Any, folder: Path, name: str) -> Any:
     assert found[0] == found[1]
     assert len(found[0]["history"]) == len(alone.history_.records)
     for together, expected in zip(found[0]["history"], alone.history_.records, strict=True):
-        assert together == pytest.approx({**expected, "seconds": 0.0}, rel=1e-4)
+        assert together == pytest.approx({**expected, "seconds": 0.0}, rel=1e-6)
     weights = [load_file(folder / f"{name}-{rank}.safetensors") for rank in (0, 1)]
     for key, value in alone.network_.state_dict().items():
-        torch.testing.assert_close(weights[0][key], value, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(weights[0][key], value, rtol=1e-5, atol=1e-6)
         assert torch.equal(weights[0][key], weights[1][key])
     return found[0]["evaluate"]
