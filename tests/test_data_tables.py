@@ -72,6 +72,34 @@ def test_types_that_change_late(file, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("head", "wanted", "message"),
+    [
+        ("a,b", "y", "it has a, b"),
+        ("a, Label ", "label", "did you mean ' Label '? it has a,  Label "),
+        ("when,temperature", "temprature", "did you mean 'temperature'? it has when, temperature"),
+        ("t1,t2", "t10", "it has t1, t2"),
+        (",".join(map(str, range(1200))), "y", "it has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, … 1198, 1199"),
+    ],
+    ids=["none", "case and blanks", "close", "another number", "wide"],
+)
+@pytest.mark.parametrize("kind", ["csv", "parquet", "frame"])
+def test_a_column_that_is_not_there(file, tmp_path, kind, head, wanted, message):
+    from fastlstm.data.frame_columns import open_frame
+
+    names = head.split(",")
+    table = pa.table({name: [1] for name in names})
+    shown = "the frame" if kind == "frame" else str(tmp_path / f"f.{kind}")
+    if kind == "csv":
+        file(f"{head}\n{','.join('1' * len(names))}\n", "f.csv")
+    elif kind == "parquet":
+        pyarrow.parquet.write_table(table, shown)
+    if len(names) > 12:
+        message += f" ({len(names):,} in all)"
+    with fails(f"{shown} has no column {wanted!r}: {message}"):
+        open_frame(table, [wanted]) if kind == "frame" else read_table(shown, [wanted])
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("a,y\n" + "1,2\n" * 9 + "1,x\n", ", column 'y', line 11: 'x' is no number"),

@@ -1,6 +1,7 @@
 """Data sets, read and checked, and how they become tensors. Nothing here knows a model."""
 
 from fastlstm.data.calendar import CALENDAR, calendar_features, usual_calendar
+from fastlstm.data.column_names import check_columns
 from fastlstm.data.digits import load_digits
 from fastlstm.data.errors import DataError
 from fastlstm.data.filling import Fill
@@ -107,6 +108,7 @@ __all__ = [
     "Windows",
     "WordVectors",
     "calendar_features",
+    "check_columns",
     "class_weights",
     "combined_ids",
     "ett_ranges",

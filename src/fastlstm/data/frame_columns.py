@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlstm.data.column_names import check_columns
 from fastlstm.data.errors import DataError
 from fastlstm.data.series import FrameStyle, TimeKind
 
@@ -27,11 +28,7 @@ def open_frame(frame: Any, needed: Sequence[str]) -> Any:
         raise DataError(
             f"a {type(frame).__name__}: expected a data frame of pandas, Polars or pyarrow"
         ) from error
-    for name in needed:
-        if name not in opened.columns:
-            raise DataError(
-                f"the frame has no column {name!r}: it has {', '.join(map(str, opened.columns))}"
-            )
+    check_columns("the frame", needed, [str(name) for name in opened.columns])
     if len(opened) == 0:
         raise DataError("the frame has no rows")
     return opened

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastlstm.data.column_names import check_columns
 from fastlstm.data.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def read_table(
     wanted = None if columns is None else list(dict.fromkeys([*columns, *numbers, *texts]))
     if path.name.endswith((".parquet", ".jsonl", ".ndjson")):
         table = _read_parquet(path, wanted) if path.suffix == ".parquet" else _read_json_lines(path)
-        _check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
+        check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
         if wanted is not None:
             table = table.select(wanted)
         table = _with_types(path, table, numbers, texts)
@@ -97,7 +98,7 @@ def read_csv(
 
     content = pa.py_buffer(source) if isinstance(source, bytes) else None
     delimiter, names = _header(pa.BufferReader(content) if content else source, shown)
-    _check_columns(shown, [*(columns or ()), *numbers, *texts], names)
+    check_columns(shown, [*(columns or ()), *numbers, *texts], names)
     types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
     fixed = {*numbers, *texts}
     keep = fixed if single else None
@@ -276,7 +277,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> "pa.Table":
 
     try:
         names = pyarrow.parquet.read_schema(path).names
-        _check_columns(path, columns or (), names)
+        check_columns(path, columns or (), names)
         return pyarrow.parquet.read_table(path, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is no complete Parquet file: {error}") from error
@@ -301,12 +302,6 @@ def _read_json_lines(path: Path) -> "pa.Table":
                     f"{path}, line {number}: a {type(value).__name__}: expected a JSON object"
                 ) from error
         raise DataError(f"cannot read {path}: {error}") from error
-
-
-def _check_columns(shown: Any, wanted: Sequence[str], names: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in names:
-            raise DataError(f"{shown} has no column {name!r}: it has {', '.join(names)}")
 
 
 def _with_types(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastlstm.data import DataError, Labels, read_table, release_memory
+from fastlstm.data import DataError, Labels, check_columns, read_table, release_memory
 from fastlstm.runs.labelled import coded, labels_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MANY_NAMES = 12
-"""More columns than an error names."""
 
 
 class SequenceColumns(Protocol):
@@ -124,9 +121,8 @@ def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list
         names = list(columns.features)
     if not names:
         raise DataError(f"{path} has no columns of values beside {', '.join(filter(None, others))}")
+    check_columns(path, names, table.column_names)
     for name in names:
-        if name not in table.column_names:
-            raise DataError(f"{path} has no column {name!r}: it has {_listed(table.column_names)}")
         kind = table.schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.bool_()):
             raise DataError(
@@ -144,9 +140,8 @@ def check_ignored(table: pa.Table, columns: SequenceColumns, path: Path) -> None
     Raises:
         DataError: one is not there.
     """
-    for name in columns.ignore:
-        if name not in table.column_names and columns.features is None:
-            raise DataError(f"{path} has no column {name!r}: it has {_listed(table.column_names)}")
+    if columns.features is None:
+        check_columns(path, columns.ignore, table.column_names)
 
 
 def _found(column: pa.ChunkedArray) -> str:
@@ -162,14 +157,6 @@ def _found(column: pa.ChunkedArray) -> str:
             except pa.ArrowInvalid:
                 return f"holds {value.as_py()!r} in row {row}"
     return f"holds {column.type}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a line; of many the first and the last."""
-    if len(names) <= MANY_NAMES:
-        return ", ".join(names)
-    first = ", ".join(names[: MANY_NAMES - 2])
-    return f"{first}, … {', '.join(names[-2:])} ({len(names):,} in all)"
 
 
 def feature_values(columns: dict[str, pa.ChunkedArray], rows: int, path: Path) -> np.ndarray:
@@ -253,8 +240,7 @@ def row_times(table: pa.Table, name: str, path: Path) -> np.ndarray:
     Raises:
         DataError: it is not there, or has empty places.
     """
-    if name not in table.column_names:
-        raise DataError(f"{path} has no column {name!r}: it has {_listed(table.column_names)}")
+    check_columns(path, [name], table.column_names)
     column = table.column(name)
     if column.null_count:
         raise DataError(f"{path}, column {name!r}: {column.null_count} rows have no time")
