@@ -23,7 +23,7 @@ def file(tmp_path):
     def write(content, name="file.csv"):
         path = tmp_path / name
         content = content if isinstance(content, bytes) else content.encode()
-        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        path.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
         return path
 
     return write
@@ -32,7 +32,12 @@ def file(tmp_path):
 TEXT = 'id,when,y,label,"a, b"\n007,2024-01-01,1,NA,x\n08,2024-01-02,2.5,,"two\nlines"\n'
 
 
-@pytest.mark.parametrize(("name", "by"), [("f.csv", ","), ("f.csv.gz", ","), ("f.tsv", "\t")])
+CSV_NAMES = ["f.csv", "f.csv.gz", "f.tsv", "F.CSV", "F.CSV.GZ", "F.Csv.gz", "F.TSV.GZ"]
+
+
+@pytest.mark.parametrize(
+    ("name", "by"), [(name, "\t" if "ts" in name.lower() else ",") for name in CSV_NAMES]
+)
 def test_csv(file, name, by):
     path = file(TEXT.replace("a, b", "@").replace(",", by).replace("@", "a, b"), name)
     table = read_table(path, texts=["id", "label"], columns=["a, b", "y"], numbers=["y"])
@@ -154,6 +159,15 @@ def test_parquet(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match=f"^{re.escape(str(path))} is no complete Parquet file: "):
         read_table(path)
+
+
+@pytest.mark.parametrize("name", ["F.PARQUET", "F.JSONL", "F.NdJson"])
+def test_endings_in_capitals(file, tmp_path, name):
+    if name == "F.PARQUET":
+        pyarrow.parquet.write_table(pa.table({"a": [1]}), tmp_path / name)
+    else:
+        file('{"a": 1}\n', name)
+    assert read_table(tmp_path / name).to_pydict() == {"a": [1]}
 
 
 def test_json_lines(file):

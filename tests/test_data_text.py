@@ -138,7 +138,7 @@ def vectors(tmp_path):
     def write(text, name="vectors.txt"):
         path = tmp_path / name
         content = text.encode()
-        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        path.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
         return path
 
     return write
@@ -148,7 +148,7 @@ VOCABULARY = Vocabulary(["cat", "Dog", "Paris", ". .", "none"])
 
 
 @pytest.mark.parametrize("header", ["", "6 2\n"])
-@pytest.mark.parametrize("name", ["vectors.txt", "vectors.txt.gz"])
+@pytest.mark.parametrize("name", ["vectors.txt", "vectors.txt.gz", "VECTORS.TXT.GZ"])
 def test_word_vectors(vectors, header, name):
     text = f"{header}cat 1 2\ndog 3 4\nDog 5 6 \nparis 7 8\nother 0 0\n. . 9 -1e1\ncat 0 0\n"
     table, found = read_word_vectors(vectors(text, name), VOCABULARY)

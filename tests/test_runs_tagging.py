@@ -122,17 +122,17 @@ def test_the_reports_open_without_complaint(of_words: Any, of_frames: Any) -> No
             assert browser.evaluate(wide)
 
 
-@pytest.mark.parametrize("ending", ["conllu", "conll", "txt", "jsonl"])
+@pytest.mark.parametrize("ending", ["conllu", "CONLLU", "conll", "txt", "TXT", "jsonl", "JSONL"])
 def test_words_of_files_are_predicted_a_row_each(
     of_words: Any, ending: str, tmp_path: Path
 ) -> None:
     words, tags = sentences(5, seed=9)
     file = tmp_path / f"new.{ending}"
-    if ending == "conllu":
+    if ending.lower() == "conllu":
         write_conllu(file, words, tags)
     elif ending == "conll":
         file.write_text("\n\n".join("\n".join(row) for row in words) + "\n")
-    elif ending == "txt":
+    elif ending.lower() == "txt":
         file.write_text("".join(" ".join(row) + "\n" for row in words))
     else:
         write_json_lines(file, [{"tokens": row} for row in words])
@@ -146,7 +146,7 @@ def test_words_of_files_are_predicted_a_row_each(
     assert table.column("sentence").to_pylist()[-1] == 5
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "CSV", "parquet", "PARQUET"])
 def test_frames_of_tables_are_predicted_in_their_rows(
     of_frames: Any, ending: str, tmp_path: Path
 ) -> None:
@@ -154,7 +154,7 @@ def test_frames_of_tables_are_predicted_in_their_rows(
     for row in rows:
         del row["label"]
     file = tmp_path / f"new.{ending}"
-    if ending == "csv":
+    if ending.lower() == "csv":
         write_csv(file, rows)
     else:
         pyarrow.parquet.write_table(pa.Table.from_pylist(rows), file)
@@ -166,6 +166,19 @@ def test_frames_of_tables_are_predicted_in_their_rows(
         assert row["prediction"] == said[int(row["who"][1:])][row["t"]]
         assert 0.5 <= row["probability"] <= 1
     assert predict(Run.open(of_frames.path), file, tmp_path / "out.jsonl") == len(rows)
+
+
+@pytest.mark.parametrize("ending", ["conllu", "CONLLU", "jsonl", "JSONL"])
+def test_the_labels_that_a_file_is_read_with_go_by_its_ending(ending: str, tmp_path: Path) -> None:
+    words, tags = sentences(5)
+    file = tmp_path / f"bank.{ending}"
+    if ending.lower() == "conllu":
+        write_conllu(file, words, tags)
+    else:
+        both = zip(words, tags, strict=True)
+        write_json_lines(file, [{"tokens": row, "labels": of} for row, of in both])
+    found = Tagging().read_part(TaggingData(str(file)), file)
+    assert list(found.y.values()) == [tags]
 
 
 def test_files_with_parts_of_their_own_and_several_targets(tmp_path: Path) -> None:

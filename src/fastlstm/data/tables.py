@@ -40,8 +40,8 @@ def read_table(
     """Read some columns of a file; its suffix says how.
 
     Args:
-        path: `.csv`, `.tsv` (both may be `.gz`), `.parquet`, `.jsonl` or `.ndjson`. The sign that
-            separates the columns of a CSV file is a comma, semicolon or tab: the one that its first
+        path: `.csv`, `.tsv` (both may be `.gz`), `.parquet`, `.jsonl` or `.ndjson`, in small
+            letters or capitals. The sign that separates the columns of a CSV file is a comma, semicolon or tab: the one that its first
             line has most of.
         columns: which ones, in this order; None for all. `numbers` and `texts` are read too.
         numbers: columns that must hold numbers: they become float64; empty ones are null.
@@ -57,13 +57,14 @@ def read_table(
             value is no number; the message names the file, the column and the line.
     """
     path = Path(path)
-    if not path.name.endswith(_SUFFIXES):
+    name = path.name.lower()
+    if not name.endswith(_SUFFIXES):
         raise DataError(f"cannot read {path}: expected one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
     wanted = None if columns is None else list(dict.fromkeys([*columns, *numbers, *texts]))
-    if path.name.endswith((".parquet", ".jsonl", ".ndjson")):
-        table = _read_parquet(path, wanted) if path.suffix == ".parquet" else _read_json_lines(path)
+    if name.endswith((".parquet", ".jsonl", ".ndjson")):
+        table = _read_parquet(path, wanted) if name.endswith(".parquet") else _read_json_lines(path)
         check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
         if wanted is not None:
             table = table.select(wanted)
@@ -96,8 +97,8 @@ def read_csv(
     """
     import pyarrow as pa
 
-    content = pa.py_buffer(source) if isinstance(source, bytes) else None
-    delimiter, names = _header(pa.BufferReader(content) if content else source, shown)
+    content = pa.py_buffer(source) if isinstance(source, bytes) else source
+    delimiter, names = _header(_opened(content), shown)
     check_columns(shown, [*(columns or ()), *numbers, *texts], names)
     types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
     fixed = {*numbers, *texts}
@@ -106,8 +107,7 @@ def read_csv(
     # The first block tells the types. Where a later one does not fit, the column becomes wider.
     while True:
         try:
-            reader = pa.BufferReader(content) if content else source
-            return _read_blocks(reader, delimiter, columns, types, block_bytes, keep)
+            return _read_blocks(_opened(content), delimiter, columns, types, block_bytes, keep)
         except (pa.ArrowInvalid, OSError) as error:
             if "straddling" in str(error) and block_bytes < _LONGEST_LINE_BYTES:
                 block_bytes *= 16
@@ -120,16 +120,24 @@ def read_csv(
             types[name] = wider
 
 
+def _opened(source: Any) -> Any:
+    """A stream of a file or of what is in memory; Arrow alone would take `.GZ` for plain text."""
+    import pyarrow as pa
+
+    if isinstance(source, pa.Buffer):
+        return pa.BufferReader(source)
+    packed = str(source).lower().endswith(".gz")
+    return pa.input_stream(source, compression="gzip" if packed else None)
+
+
 def _header(source: Any, shown: str) -> tuple[str, list[str]]:
     """The delimiter and the names of a CSV file."""
     import pyarrow as pa
     import pyarrow.csv
 
-    first = pa.input_stream(source).read(2**16) if not isinstance(source, pa.BufferReader) else None
-    if first is None:
-        first = source.read(2**16)
+    first = source.read(2**16)
     line = first.splitlines()[0] if first.splitlines() else b""
-    tabs = shown.endswith((".tsv", ".tsv.gz"))
+    tabs = shown.lower().endswith((".tsv", ".tsv.gz"))
     delimiter = "\t" if tabs else max(",;\t", key=lambda sign: line.count(sign.encode()))
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
     try:

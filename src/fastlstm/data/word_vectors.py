@@ -70,7 +70,7 @@ def read_word_vectors(path: str | Path, vocabulary: Vocabulary) -> WordVectors:
 def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     path = Path(path)
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 # Some files end their lines with a space; some words are not valid UTF-8.
                 fields = line.decode("utf-8", errors="replace").rstrip(" \r\n").split(" ")

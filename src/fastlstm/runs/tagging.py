@@ -14,7 +14,7 @@ from fastlstm.data import DataError, load_gesture_phase, load_ud_ewt, split_shar
 from fastlstm.runs.parts import fit_on_parts, parts_of, refuse_files
 from fastlstm.runs.settings import parameters, settings_of
 from fastlstm.runs.space import Choice, Real, Space, Whole
-from fastlstm.runs.tagging_files import StepColumns, Tagged, read_tagged, step_table
+from fastlstm.runs.tagging_files import JSON_LINES, StepColumns, Tagged, read_tagged, step_table
 from fastlstm.runs.tagging_report import measure
 from fastlstm.runs.task import DataConfig, Parts, Results
 from fastlstm.tasks import SequenceTagger
@@ -128,8 +128,8 @@ def _columns(data: TaggingData, path: Path | None = None) -> StepColumns:
     """Which columns of a file hold what; the targets are those of its kind where none are named."""
     label = data.label
     if label is None:
-        of_conllu = data.source == UD_EWT or Path(data.source).suffix == ".conllu"
-        lines = path is not None and path.suffix in (".jsonl", ".ndjson") and data.sequence is None
+        of_conllu = data.source == UD_EWT or data.source.lower().endswith(".conllu")
+        lines = path is not None and path.suffix.lower() in JSON_LINES and data.sequence is None
         label = ("upos",) if of_conllu else ("labels",) if lines else ("label",)
     return StepColumns(label, data.tokens, data.features, data.ignore, data.sequence, data.time)
 

@@ -31,7 +31,7 @@ from fastlstm.runs.sequence_tables import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_JSON_LINES = (".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
@@ -105,13 +105,14 @@ def read_tagged(path: Path, columns: StepColumns, labels: bool) -> Tagged:
         DataError: the file is missing, or not as `columns` says.
     """
     targets = columns.label if labels else ()
-    if path.name.endswith(_TABLES) or columns.sequence is not None:
+    name = path.name.lower()
+    if name.endswith(_TABLES) or columns.sequence is not None:
         return _read_table(path, columns, targets)
-    if path.suffix == ".conllu":
+    if name.endswith(".conllu"):
         return _of_sentences(read_conllu(path, targets))
-    if path.suffix in _JSON_LINES:
+    if name.endswith(JSON_LINES):
         return _of_sentences(read_tagged_json_lines(path, columns.tokens or "tokens", targets))
-    if path.suffix == ".txt" and not labels:
+    if name.endswith(".txt") and not labels:
         return _of_sentences(_read_lines(path))
     return _of_sentences(read_conll(path, targets))
 
