@@ -130,10 +130,45 @@ def test_line_of_a_wrong_number_in_a_later_block(file, monkeypatch):
         read_table(path, numbers=["y"])
 
 
-def test_not_utf8(file):
-    path = file(b"a,b\n1,\xff\xfe\n")
-    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}, column 'b'.*UTF"):
+NOT_UTF8 = "not UTF-8 text: save it as UTF-8"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", ["f.csv", "f.csv.gz", "f.jsonl"])
+@pytest.mark.parametrize("texts", [(), ("b",)])
+def test_texts_of_other_encodings(file, encoding, name, texts):
+    json_lines = '{"a": 1, "b": "x"}\n{"a": 1, "b": "é"}\n'
+    path = file((json_lines if name == "f.jsonl" else "a,b\n1,é\n").encode(encoding), name)
+    where = ", line 1"
+    if encoding == "latin-1":
+        where = ", line 2" if name == "f.jsonl" else ", column 'b', line 2"
+    with fails(f"{path}{where}: {NOT_UTF8}"):
+        read_table(path, texts=texts)
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.jsonl"])
+def test_names_of_columns_in_another_encoding(file, name):
+    content = '{"é": 1}\n' if name == "f.jsonl" else "é,b\n1,2\n"
+    with fails(f"{file(content.encode('latin-1'), name)}, line 1: {NOT_UTF8}"):
+        read_table(file(content.encode("latin-1"), name))
+
+
+def test_files_that_are_not_packed_as_their_names_say(file):
+    path = file(TEXT, "f.csv.gz")
+    path.write_bytes(TEXT.encode())
+    with fails(f"{path} is no complete gzip file: zlib inflate failed: incorrect header check"):
         read_table(path)
+    whole = gzip.compress(b"a\n" + b"1\n" * 10**5)
+    for size in (8, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with fails(f"{path} is no complete gzip file: Truncated compressed stream"):
+            read_table(path)
+
+
+def test_a_first_line_that_is_very_long(file):
+    names = [f"column {number}" for number in range(9000)]
+    path = file(f"{','.join(names)}\n{'1,' * 8999}1\n")
+    assert read_table(path, ["column 8999"]).to_pydict() == {"column 8999": [1]}
 
 
 def test_no_such_file(file, tmp_path):
@@ -190,9 +225,35 @@ def test_wrong_json_lines(file):
     path = file('{"a": 1}\n[2]\n', "f.ndjson")
     with fails(f"{path}, line 2: a list: expected a JSON object"):
         read_table(path)
-    path = file('{"a": 1}\n{"a": "x"}\n', "f.ndjson")
-    with pytest.raises(DataError, match=f"^cannot read {re.escape(str(path))}: .*row 1"):
+    path = file("", "f.ndjson")
+    with fails(f"cannot read {path}: Empty JSON file"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ("1", '"x"', '"x" where a number stood before'),
+        ("[1]", "2", "2 where an array stood before"),
+        ("[1]", '[2, "x"]', '"x" where a number stood before'),
+        ("[[1]]", "[[2], 3]", "3 where an array stood before"),
+        ("[[1.5]]", "[[2], [[3]]]", "[3] where a number stood before"),
+        ('{"b": 1}', "true", "true where an object stood before"),
+    ],
+)
+def test_values_of_two_kinds_in_json_lines(file, monkeypatch, first, then, message):
+    from fastlstm.data import json_lines
+
+    monkeypatch.setattr(json_lines, "_BLOCK_BYTES", 64)
+    path = file(f'{{"a": {first}}}\n' * 30 + f'\n{{"a": {then}}}\n', "f.jsonl")
+    with fails(f"{path}, column 'a', line 32: {message}"):
+        read_table(path)
+
+
+def test_lines_of_json_that_are_long(file):
+    lists = [[1] * 200_000, [2]]
+    path = file("".join(json.dumps({"a": values}) + "\n" for values in lists), "f.jsonl")
+    assert read_table(path).to_pydict() == {"a": lists}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")

@@ -70,7 +70,7 @@ def test_wrong_conllu(file):
     with fails("the bank holds no sentence"):
         read_conllu(b"# only\n\n", shown="the bank")
     path = file(b"# fine\n# \xff\n")
-    with fails(f"{path}, line 2: not UTF-8"):
+    with fails(f"{path}, line 2: not UTF-8 text: save it as UTF-8"):
         read_conllu(path)
     with fails(f"{path}.no does not exist"):
         read_conllu(f"{path}.no")

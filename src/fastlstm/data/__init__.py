@@ -22,6 +22,7 @@ from fastlstm.data.named import (
     load_ud_ewt,
 )
 from fastlstm.data.numbered_texts import NumberedTexts, learn_words
+from fastlstm.data.plain_text import read_text
 from fastlstm.data.scaling import Scaler
 from fastlstm.data.sequences import (
     Sequences,
@@ -140,6 +141,7 @@ __all__ = [
     "read_series",
     "read_table",
     "read_tagged_json_lines",
+    "read_text",
     "read_word_vectors",
     "release_memory",
     "series_from_array",

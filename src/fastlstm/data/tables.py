@@ -6,7 +6,6 @@ with too few fields is one.
 """
 
 import ctypes
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastlstm.data.column_names import check_columns
 from fastlstm.data.errors import DataError
+from fastlstm.data.json_lines import read_json_lines
+from fastlstm.data.plain_text import not_utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,7 @@ _LONGEST_LINE_BYTES = 2**28
 _BLOCKS_TOGETHER = 16
 _COLUMN_ERROR = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?(.*)", re.DOTALL)
 _ROW_ERROR = re.compile(r"CSV parse error: Row #(\d+): (.*)", re.DOTALL)
+_GZIP_ERROR = re.compile("zlib inflate failed|Truncated compressed stream")
 _INVALID_VALUE = re.compile(r"invalid value '(.*)'", re.DOTALL)
 
 
@@ -41,8 +43,8 @@ def read_table(
 
     Args:
         path: `.csv`, `.tsv` (both may be `.gz`), `.parquet`, `.jsonl` or `.ndjson`, in small
-            letters or capitals. The sign that separates the columns of a CSV file is a comma, semicolon or tab: the one that its first
-            line has most of.
+            letters or capitals. The sign that separates the columns of a CSV file is a comma,
+            semicolon or tab: the one that its first line has most of.
         columns: which ones, in this order; None for all. `numbers` and `texts` are read too.
         numbers: columns that must hold numbers: they become float64; empty ones are null.
         texts: columns that must stay text, such as names that look like numbers.
@@ -64,7 +66,7 @@ def read_table(
         raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
     wanted = None if columns is None else list(dict.fromkeys([*columns, *numbers, *texts]))
     if name.endswith((".parquet", ".jsonl", ".ndjson")):
-        table = _read_parquet(path, wanted) if name.endswith(".parquet") else _read_json_lines(path)
+        table = _read_parquet(path, wanted) if name.endswith(".parquet") else read_json_lines(path)
         check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
         if wanted is not None:
             table = table.select(wanted)
@@ -98,7 +100,7 @@ def read_csv(
     import pyarrow as pa
 
     content = pa.py_buffer(source) if isinstance(source, bytes) else source
-    delimiter, names = _header(_opened(content), shown)
+    delimiter, names = _header(content, shown)
     check_columns(shown, [*(columns or ()), *numbers, *texts], names)
     types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
     fixed = {*numbers, *texts}
@@ -135,8 +137,7 @@ def _header(source: Any, shown: str) -> tuple[str, list[str]]:
     import pyarrow as pa
     import pyarrow.csv
 
-    first = source.read(2**16)
-    line = first.splitlines()[0] if first.splitlines() else b""
+    line = _first_line(source, shown)
     tabs = shown.lower().endswith((".tsv", ".tsv.gz"))
     delimiter = "\t" if tabs else max(",;\t", key=lambda sign: line.count(sign.encode()))
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
@@ -153,6 +154,25 @@ def _header(source: Any, shown: str) -> tuple[str, list[str]]:
     if twice:
         raise DataError(f"{shown} has two columns named {twice[0]!r}")
     return delimiter, names
+
+
+def _first_line(source: Any, shown: str) -> bytes:
+    """The first line of a CSV file, which must be text."""
+    start = b""
+    try:
+        stream = _opened(source)
+        while not (b"\n" in start or b"\r" in start) and (more := stream.read(2**16)):
+            start += more
+    except OSError as error:
+        raise _csv_error(shown, "", error) from error
+    line = start.splitlines()[0] if start else b""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise not_utf8(f"{shown}, line 1") from error
+    if "\0" in text:  # half of each letter in UTF-16
+        raise not_utf8(f"{shown}, line 1")
+    return line
 
 
 def _read_blocks(
@@ -268,9 +288,13 @@ def _joined(
 
 def _csv_error(shown: str, name: str, error: Exception) -> DataError:
     message = str(error)
+    if _GZIP_ERROR.search(message):
+        return DataError(f"{shown} is no complete gzip file: {message}")
     if found := _COLUMN_ERROR.match(message):
         value = _INVALID_VALUE.search(message)
         line = f", line {found[2]}" if found[2] else ""
+        if not value and "UTF8" in message:
+            return not_utf8(f"{shown}, column {name!r}{line}")
         what = f"{value[1]!r} is no number" if value else found[3].strip()
         return DataError(f"{shown}, column {name!r}{line}: {what}")
     if found := _ROW_ERROR.match(message):
@@ -289,27 +313,6 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> "pa.Table":
         return pyarrow.parquet.read_table(path, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is no complete Parquet file: {error}") from error
-
-
-def _read_json_lines(path: Path) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.json
-
-    options = pyarrow.json.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
-    try:
-        return pyarrow.json.read_json(path, read_options=options)
-    except (pa.ArrowInvalid, OSError) as error:
-        # Arrow counts rows block by block: read again to find the line.
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            try:
-                value = json.loads(line or b"{}")
-            except ValueError as wrong:
-                raise DataError(f"{path}, line {number}: no JSON: {wrong}") from error
-            if not isinstance(value, dict):
-                raise DataError(
-                    f"{path}, line {number}: a {type(value).__name__}: expected a JSON object"
-                ) from error
-        raise DataError(f"cannot read {path}: {error}") from error
 
 
 def _with_types(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastlstm.data.errors import DataError
+from fastlstm.data.plain_text import not_utf8
 
 # The columns of CoNLL-U (https://universaldependencies.org/format.html) that label a token.
 CONLLU_COLUMNS = {"lemma": 2, "upos": 3, "xpos": 4, "feats": 5}
@@ -190,7 +191,7 @@ def _lines(source: str | Path | bytes, shown: str) -> Iterator[tuple[int, str]]:
         try:
             yield number, line.removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{shown}, line {number}: not UTF-8") from error
+            raise not_utf8(f"{shown}, line {number}") from error
 
 
 def _length_message(target: str, lengths: list[int], expected: list[int]) -> str:

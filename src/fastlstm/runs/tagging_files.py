@@ -17,6 +17,7 @@ from fastlstm.data import (
     read_conllu,
     read_table,
     read_tagged_json_lines,
+    read_text,
 )
 from fastlstm.runs.labelled import coded, labels_of
 from fastlstm.runs.sequence_tables import (
@@ -132,15 +133,7 @@ def _of_sentences(found: TaggedSentences) -> Tagged:
 
 
 def _read_lines(path: Path) -> TaggedSentences:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason}") from error
-    tokens = [line.split() for line in text.split("\n") if line.strip()]
+    tokens = [line.split() for line in read_text(path).split("\n") if line.strip()]
     if not tokens:
         raise DataError(f"{path} is empty: expected a sentence a line, spaces between its words")
     return TaggedSentences(tokens, {})

@@ -14,6 +14,7 @@ from fastlstm.data import (
     TextColumn,
     load_movie_reviews,
     read_table,
+    read_text,
     release_memory,
 )
 from fastlstm.models import AttentionPooling
@@ -158,15 +159,7 @@ def _named(labels: Any) -> str:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file, cut at ends of lines alone."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason}") from error
-    lines = text.removesuffix("\n").split("\n")
+    lines = read_text(path).removesuffix("\n").split("\n")
     if lines == [""]:
         raise DataError(f"{path} is empty: expected a text a line")
     return lines
