@@ -99,9 +99,27 @@ def test_many_columns_are_not_all_named(tmp_path):
 
 
 def test_each_text_with_a_label_of_its_own(tmp_path):
-    file = write_csv(tmp_path / "texts.csv", text_rows())
-    with pytest.raises(DataError, match="'text': 64 labels for 64 texts: expected classes, each"):
-        TextClassification().read(TextData(str(file), label=("text",)))
+    rows = [{**row, "label": f"of {row['text']}"} for row in text_rows()]
+    file = write_csv(tmp_path / "texts.csv", rows)
+    with pytest.raises(DataError, match="'label': 64 labels for 64 texts: expected classes, each"):
+        TextClassification().read(TextData(str(file)))
+
+
+@pytest.mark.parametrize("label", [("text",), ("label", "text")])
+def test_texts_that_are_their_own_labels(tmp_path, label):
+    file = write_csv(tmp_path / "texts.csv", text_rows(1))
+    with pytest.raises(DataError, match=r"^text and label are both 'text': expected two columns$"):
+        TextClassification().read(TextData(str(file), label=label))
+
+
+def test_values_that_are_labels(tmp_path):
+    file = write_csv(tmp_path / "steps.csv", [{"id": "u", "x": 1, "label": 2}])
+    expected = "^features and label are both 'label': expected different columns$"
+    features = ("x", "label")
+    with pytest.raises(DataError, match=expected):
+        Classification().read(ClassificationData(str(file), features=features))
+    with pytest.raises(DataError, match=expected):
+        Tagging().read_part(TaggingData(str(file), features=features, sequence="id"), file)
 
 
 def test_few_labels_are_never_too_many():

@@ -119,6 +119,8 @@ def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list
     names = [name for name in table.column_names if name not in others]
     if columns.features is not None:
         names = list(columns.features)
+    if both := [name for name in names if name in columns.label]:
+        raise DataError(f"features and label are both {both[0]!r}: expected different columns")
     if not names:
         raise DataError(f"{path} has no columns of values beside {', '.join(filter(None, others))}")
     check_columns(path, names, table.column_names)

@@ -75,6 +75,8 @@ class TextClassification:
 
     def read(self, data: TextData) -> Parts:
         """Read the movie reviews, or a table."""
+        if data.text in data.label:
+            raise DataError(f"text and label are both {data.text!r}: expected two columns")
         read = partial(self.read_part, data)
         return parts_of(self._source(data), "texts", data, read, labelled.hold_out)
 
