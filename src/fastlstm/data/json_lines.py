@@ -52,9 +52,10 @@ def _line_error(path: Path, error: Exception) -> DataError:
             for number, line in enumerate(lines, 1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                    value = json.loads(text if text.strip() else "{}")
                 except UnicodeDecodeError:
                     return not_utf8(f"{path}, line {number}")
+                try:
+                    value = json.loads(text if text.strip() else "{}")
                 except ValueError as wrong:
                     if "\0" in text:
                         return not_utf8(f"{path}, line {number}")

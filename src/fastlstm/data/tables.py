@@ -38,6 +38,7 @@ def read_table(
     texts: Sequence[str] = (),
     *,
     single: bool = False,
+    lists: bool = False,
 ) -> "pa.Table":
     """Read some columns of a file; its suffix says how.
 
@@ -49,6 +50,7 @@ def read_table(
         numbers: columns that must hold numbers: they become float64; empty ones are null.
         texts: columns that must stay text, such as names that look like numbers.
         single: whether other columns of numbers become float32, which is half the memory.
+        lists: whether `texts` may hold lists, which become lists of texts.
 
     Returns:
         An Arrow table. Of other columns the type is found out: integers, numbers, dates, booleans,
@@ -70,7 +72,7 @@ def read_table(
         check_columns(path, [*(wanted or ()), *numbers, *texts], table.column_names)
         if wanted is not None:
             table = table.select(wanted)
-        table = _with_types(path, table, numbers, texts)
+        table = _with_types(path, table, numbers, texts, lists)
         return _halved(table, numbers) if single else table
     return read_csv(path, str(path), wanted, numbers, texts, single=single)
 
@@ -316,7 +318,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> "pa.Table":
 
 
 def _with_types(
-    path: Path, table: "pa.Table", numbers: Sequence[str], texts: Sequence[str]
+    path: Path, table: "pa.Table", numbers: Sequence[str], texts: Sequence[str], lists: bool
 ) -> "pa.Table":
     import pyarrow as pa
 
@@ -324,7 +326,9 @@ def _with_types(
     for name, kind in kinds:
         index = table.column_names.index(name)
         try:
-            column = table.column(index).cast(kind)
+            column = table.column(index)
+            listed = lists and kind == pa.string() and pa.types.is_nested(column.type)
+            column = column.cast(pa.list_(kind) if listed else kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(_cast_message(path, name, table.column(index), kind)) from error
         table = table.set_column(index, name, column)

@@ -44,10 +44,11 @@ class ClassificationData(DataConfig):
         test: as for `DataConfig`.
         test_share: as for `DataConfig`.
         label: the columns of the classes, one for each target.
-        features: the columns of the values; None: all others that have a name.
+        features: the columns of the values; None: all others that have a name. Where they are lists
+            (JSON Lines, Parquet), a row is a sequence whose lists have a value a step, or a vector.
         ignore: columns that are neither values nor anything else, such as names and remarks.
         sequence: the column that says which sequence a row is a step of; None: each row is a whole
-            sequence of one value a step, in the order of its columns.
+            sequence: its lists, or one value a step in the order of its columns.
         time: the column that orders the steps of a sequence; None: as they stand in the file.
         by: what a step of an image is: a row of it, or a pixel.
         size: rows and columns that images are scaled to; None: as they are.

@@ -70,8 +70,14 @@ def encoded(table: pa.Table, output: Path) -> bytes:
 
 
 def _csv(table: pa.Table, delimiter: str = ",") -> bytes:
+    import pyarrow as pa
     import pyarrow.csv
 
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):  # CSV has no lists: they stand there as JSON
+            rows = table.column(place).to_pylist()
+            texts = [None if row is None else json.dumps(row, default=str) for row in rows]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
     stream = io.BytesIO()
     options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
     pyarrow.csv.write_csv(_without_empty_fractions(table), stream, options)

@@ -1,4 +1,4 @@
-"""Tables as sequences: a row for each, or a row for each step."""
+"""Tables as sequences: a row for each, of values or lists, or a row for each step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from fastlstm.data import DataError, Labels, check_columns, read_table, release_memory
 from fastlstm.runs.labelled import coded, labels_of
+from fastlstm.runs.list_columns import cut_steps, holds_lists, holds_numbers, list_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,9 +51,10 @@ class TableSequences:
     """The sequences of a table.
 
     Attributes:
-        X: float32 `(N, T)`, or a list of arrays `(T_i, F)`.
+        X: float32 `(N, T)` or `(N, T, F)`, or a list of arrays `(T_i, F)`.
         labels: of each target; empty where none were asked for.
-        table: a row for each sequence: the columns to write predictions beside.
+        table: a row for each sequence: the columns to write predictions beside; lists of values are
+            none.
     """
 
     X: Any
@@ -62,6 +64,9 @@ class TableSequences:
 
 def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableSequences:
     """Read a table whose rows are sequences, or, where `columns.sequence` is given, steps.
+
+    A row that is a sequence has a value a step, in the order of the columns; or its columns are
+    lists of one length, which have a value a step, or a vector.
 
     Args:
         path: as for `fastlstm.data.read_table`.
@@ -89,8 +94,16 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
         check_ignored(table, columns, path)
     names = feature_names(table, columns, path)
     of_values = {name: table.column(name) for name in names}
-    if labels:  # the table is not written again: its values need not be there twice
-        table = table.drop_columns([name for name in names if name != columns.time])
+    lists = holds_lists(table.schema.field(names[0]).type)
+    if labels or lists:  # they are not written again: they need not be there twice
+        table = table.select(
+            [name for name in table.column_names if name not in names or name == columns.time]
+        )
+    if lists:
+        X = cut_steps(*list_values(of_values, path))
+        return TableSequences(
+            X, labels_of(table, columns.label, str(path)) if labels else {}, table
+        )
     values = feature_values(of_values, len(table), path)
     if columns.sequence is not None:
         ids = coded(table, columns.sequence, str(path))
@@ -111,10 +124,9 @@ def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list
     last separator.
 
     Raises:
-        DataError: there is none, one is not there, or one holds no numbers.
+        DataError: there is none, one is not there, or one holds no numbers; or some hold lists and
+            others do not, or lists where rows are steps.
     """
-    import pyarrow as pa
-
     others = {"", *columns.label, *columns.ignore, columns.sequence, columns.time}
     names = [name for name in table.column_names if name not in others]
     if columns.features is not None:
@@ -124,12 +136,20 @@ def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list
     if not names:
         raise DataError(f"{path} has no columns of values beside {', '.join(filter(None, others))}")
     check_columns(path, names, table.column_names)
+    lists = [name for name in names if holds_lists(table.schema.field(name).type)]
+    if lists and columns.sequence is not None:
+        raise DataError(
+            f"{path}, column {lists[0]!r} holds a list in row 1: expected a number, as each row is "
+            f"a step of a {columns.sequence!r} (sequence)"
+        )
     for name in names:
         kind = table.schema.field(name).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.bool_()):
+        if name not in lists and (lists or not holds_numbers(kind)):
+            beside = f", as column {lists[0]!r} does" if lists else ""
             raise DataError(
-                f"{path}, column {name!r} {_found(table.column(name))}: expected numbers; say "
-                f"which columns are values (features) or which are not (ignore) if this is none"
+                f"{path}, column {name!r} {_found(table.column(name))}: expected "
+                f"{'lists of ' if lists else ''}numbers{beside}; say which columns are values "
+                f"(features) or which are not (ignore) if this is none"
             )
     return names
 

@@ -14,7 +14,14 @@ from fastlstm.data import DataError, load_gesture_phase, load_ud_ewt, split_shar
 from fastlstm.runs.parts import fit_on_parts, parts_of, refuse_files
 from fastlstm.runs.settings import parameters, settings_of
 from fastlstm.runs.space import Choice, Real, Space, Whole
-from fastlstm.runs.tagging_files import JSON_LINES, StepColumns, Tagged, read_tagged, step_table
+from fastlstm.runs.tagging_files import (
+    JSON_LINES,
+    StepColumns,
+    Tagged,
+    of_vectors,
+    read_tagged,
+    step_table,
+)
 from fastlstm.runs.tagging_report import measure
 from fastlstm.runs.task import DataConfig, Parts, Results
 from fastlstm.tasks import SequenceTagger
@@ -32,15 +39,16 @@ class TaggingData(DataConfig):
 
     Args:
         source: `ud-ewt`, `gesture-phase`, a file of CoNLL-U (`.conllu`), JSON Lines of lists, a
-            table (CSV, TSV, Parquet) with a row a step, or columns of CoNLL (any other ending).
+            table (CSV, TSV, Parquet) with a row a step, or, where its columns are lists, a row a
+            sequence, or columns of CoNLL (any other ending).
         validation: as for `DataConfig`.
         test: as for `DataConfig`.
         test_share: as for `DataConfig`.
         label: the targets: columns of CoNLL-U (upos, xpos, feats, lemma), keys of JSON Lines,
             columns of a table, or names for the last columns of CoNLL; None: upos of CoNLL-U,
-            labels of JSON Lines, else label.
-        tokens: the column or key of the words; None: tokens in JSON Lines, and in a table the steps
-            are vectors.
+            labels of JSON Lines with words, else label.
+        tokens: the column or key of the words; None: tokens in JSON Lines, unless their lists hold
+            numbers, and in a table the steps are vectors.
         features: the columns of the values of a table; None: all others that have a name.
         ignore: columns of a table that are neither values nor anything else.
         sequence: the column of a table that says which sequence a row is a step of; None: all rows
@@ -129,7 +137,12 @@ def _columns(data: TaggingData, path: Path | None = None) -> StepColumns:
     label = data.label
     if label is None:
         of_conllu = data.source == UD_EWT or data.source.lower().endswith(".conllu")
-        lines = path is not None and path.suffix.lower() in JSON_LINES and data.sequence is None
+        lines = (
+            path is not None
+            and path.suffix.lower() in JSON_LINES
+            and data.sequence is None
+            and not of_vectors(path, data)
+        )
         label = ("upos",) if of_conllu else ("labels",) if lines else ("label",)
     return StepColumns(label, data.tokens, data.features, data.ignore, data.sequence, data.time)
 

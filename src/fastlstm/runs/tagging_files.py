@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fastlstm.data import (
     read_text,
 )
 from fastlstm.runs.labelled import coded, labels_of
+from fastlstm.runs.list_columns import holds_lists
 from fastlstm.runs.sequence_tables import (
     check_ignored,
     feature_names,
@@ -28,12 +29,41 @@ from fastlstm.runs.sequence_tables import (
     row_times,
     split_rows,
 )
+from fastlstm.runs.tagging_lists import first_row_is_of_numbers, list_labels, list_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+
+
+LABELS = ("label", "labels")
+"""What labels are called where nobody names them: a column, and a list beside tokens."""
+
+
+class TableColumns(Protocol):
+    """Which columns hold what; see `TaggingData`."""
+
+    @property
+    def label(self) -> tuple[str, ...] | None:
+        """Of the classes."""
+        ...
+
+    @property
+    def tokens(self) -> str | None:
+        """Of the words."""
+        ...
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """Of the values."""
+        ...
+
+    @property
+    def sequence(self) -> str | None:
+        """Says which sequence a row is a step of."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -96,9 +126,10 @@ def read_tagged(path: Path, columns: StepColumns, labels: bool) -> Tagged:
     """Read a file; its ending says how.
 
     Args:
-        path: `.conllu`; `.jsonl` and `.ndjson`, an object a sentence, where no column of sequences
-            is named; `.csv`, `.tsv`, `.parquet`, and JSON Lines with such a column, a row a step;
-            any other is columns of CoNLL, or, without labels and in `.txt`, a sentence a line.
+        path: `.conllu`; `.jsonl` and `.ndjson`, an object a sentence or a sequence of vectors,
+            where no column of sequences is named; `.csv`, `.tsv`, `.parquet`, and JSON Lines with
+            such a column, a row a step, or, where the columns are lists, a row a sequence; any
+            other is columns of CoNLL, or, without labels and in `.txt`, a sentence a line.
         columns: which columns hold what.
         labels: whether the labels must be there; else they are passed over.
 
@@ -107,7 +138,7 @@ def read_tagged(path: Path, columns: StepColumns, labels: bool) -> Tagged:
     """
     targets = columns.label if labels else ()
     name = path.name.lower()
-    if name.endswith(_TABLES) or columns.sequence is not None:
+    if name.endswith(_TABLES) or columns.sequence is not None or of_vectors(path, columns):
         return _read_table(path, columns, targets)
     if name.endswith(".conllu"):
         return _of_sentences(read_conllu(path, targets))
@@ -116,6 +147,18 @@ def read_tagged(path: Path, columns: StepColumns, labels: bool) -> Tagged:
     if name.endswith(".txt") and not labels:
         return _of_sentences(_read_lines(path))
     return _of_sentences(read_conll(path, targets))
+
+
+def of_vectors(path: Path, columns: TableColumns) -> bool:
+    """Whether a file is JSON Lines with an object for each sequence of vectors, and not of words.
+
+    It is where the columns of the values are named, or the lists of its first object hold numbers.
+    """
+    if not path.name.lower().endswith(JSON_LINES) or columns.sequence or columns.tokens:
+        return False
+    if columns.features is not None:
+        return True
+    return first_row_is_of_numbers(path, (*LABELS, *(columns.label or ())))
 
 
 def step_table(part: Tagged) -> pa.Table:
@@ -141,11 +184,25 @@ def _read_lines(path: Path) -> TaggedSentences:
 
 def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tagged:
     texts = [*targets, *filter(None, [columns.sequence, columns.tokens])]
-    table = read_table(path, texts=texts)
+    whole = columns.sequence is None and columns.tokens is None
+    table = read_table(path, texts=texts, lists=whole)
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
     if targets:
         check_ignored(table, columns, path)
+    if whole:
+        names = feature_names(table, columns, path)
+        if holds_lists(table.schema.field(names[0]).type):
+            X, steps = list_steps(table, names, path)
+            lengths = [len(values) for values in X]
+            y = {name: list_labels(table, name, lengths, path) for name in targets}
+            return Tagged(X, y, [f"row {row}" for row in range(1, len(X) + 1)], steps)
+        for name in targets:
+            if holds_lists(table.schema.field(name).type):
+                raise DataError(
+                    f"{path}, column {name!r} holds lists, and column {names[0]!r} none: expected "
+                    f"a label in each row, or lists in both"
+                )
     ids = Labels(np.zeros(len(table), dtype=np.uint8), [path.stem])
     if columns.sequence is not None:
         ids = coded(table, columns.sequence, str(path))
