@@ -33,7 +33,9 @@ def read_json_lines(path: Path) -> "pa.Table":
     while True:
         options = pyarrow.json.ReadOptions(use_threads=False, block_size=block_bytes)
         try:
-            table = pyarrow.json.read_json(path, read_options=options)
+            table = pyarrow.json.read_json(
+                path, read_options=options, memory_pool=pa.system_memory_pool()
+            )
             _ = table.column_names
             table.validate(full=True)  # Arrow reads texts that are not UTF-8 all the same
             return table
