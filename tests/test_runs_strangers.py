@@ -1,11 +1,21 @@
 """Files as strangers have them: what is read all the same, and what is refused before training."""
 
+import csv
 from dataclasses import replace
 
 import pytest
 
 from fastlstm.data import DataError
-from fastlstm.runs import Parts, Run, RunError, find_task, finish, read_settings, train
+from fastlstm.runs import (
+    Parts,
+    Run,
+    RunError,
+    find_task,
+    finish,
+    predict,
+    read_settings,
+    train,
+)
 from fastlstm.runs.classification import Classification, ClassificationData
 from fastlstm.runs.labelled import Labelled
 from fastlstm.runs.parts import check_labels
@@ -180,3 +190,44 @@ def test_a_run_that_was_loaded_has_its_history(tmp_path):
     again = finish(run, run.load(), run.read())
     assert again.seconds == first.seconds > 0
     assert again.scores == first.scores
+
+
+def turned(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The same rows, the last column first."""
+    return [dict(reversed(row.items())) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "columns"),
+    [
+        ("classify", wave_rows(), {"ignore": ("name",)}),
+        ("classify", step_rows(), {"sequence": "id", "time": "t"}),
+        ("tag", step_rows(), {"sequence": "id", "time": "t"}),
+    ],
+)
+def test_columns_in_another_order(tmp_path, task, rows, columns):
+    found = find_task(task)
+    if task == "tag":
+        columns = {**columns, "label": ("label",)}
+    file = write_csv(tmp_path / "train.csv", rows)
+    settings = read_settings(found.settings, None, ["lstm.hidden_size=3", "training.epochs=1"])
+    train(task, found.data(str(file), **columns), tmp_path / "run", settings)
+    run = Run.open(tmp_path / "run")
+    values = [n for n in rows[0] if n not in ("id", "t", "name", "label")]
+    assert run.data.features == tuple(values)
+
+    other = write_csv(tmp_path / "other.csv", turned(rows))
+    for name in ("train", "other"):
+        predict(run, tmp_path / f"{name}.csv", tmp_path / f"{name}-named.csv")
+    one, two = (read_rows(tmp_path / f"{name}-named.csv") for name in ("train", "other"))
+    assert [row["probability"] for row in one] == [row["probability"] for row in two]
+    assert run.measure(file).scores == run.measure(other).scores
+
+    without = [{n: v for n, v in row.items() if n != values[-1]} for row in rows]
+    with pytest.raises(DataError, match=f"has no column '{values[-1]}'"):
+        predict(run, write_csv(tmp_path / "without.csv", without), tmp_path / "x.csv")
+
+
+def read_rows(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,8 +90,11 @@ class Classification:
             return _read_set(data)
         path = Path(data.source)
         noun = "images" if path.is_dir() else "sequences"
+        examples = self.read_part(data, path)
+        if examples.features is not None:  # another file may have its columns in another order
+            data = replace(data, features=examples.features)
         read = partial(self.read_part, data)
-        return parts_of(read(path), noun, data, read, labelled.hold_out)
+        return parts_of(examples, noun, data, read, labelled.hold_out)
 
     def read_part(self, data: ClassificationData, path: Path) -> Labelled:
         """Read a table with labels, or a folder of images with a folder for each class."""
@@ -99,7 +102,7 @@ class Classification:
             files, labels = labelled_images(path)
             return _images(data, read_images(files, _size(data), data.colour), labels)
         found = read_sequences(path, data, labels=True)
-        return Labelled(found.X, found.labels)
+        return Labelled(found.X, found.labels, features=found.features)
 
     def fit(
         self,

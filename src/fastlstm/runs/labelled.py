@@ -47,11 +47,13 @@ class Labelled:
         X: the examples as the estimator takes them: an array or a list.
         y: a label for each, by the name of the target.
         shown: how a person sees example i, if not as X has it: an image.
+        features: the columns of the values, in their order; None where they were no columns.
     """
 
     X: Any
     y: Mapping[str, Labels[str]]
     shown: Callable[[int], Any] | None = None
+    features: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.X)

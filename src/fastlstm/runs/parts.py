@@ -74,7 +74,7 @@ def parts_of(
         if validation is not None:
             check_known(train, validation, data.validation or Path(data.source))
     note = "; ".join(filter(None, [note, from_files]))
-    return Parts(Path(data.source).stem, noun, train, validation, test, note)
+    return Parts(Path(data.source).stem, noun, train, validation, test, note, data)
 
 
 def check_labels(examples: LabelledPart, noun: str, shown: str) -> None:

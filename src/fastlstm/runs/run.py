@@ -51,14 +51,17 @@ class Run:
         return any((self.model / name).exists() for name in (CHECKPOINT, WEIGHTS))
 
     def read(self) -> Parts:
-        """Read the data.
+        """Read the data; `data` then says how these were read.
 
         Raises:
             DataError: they cannot be read.
             RunError: there is no such data set or file.
         """
         check_source(self.task, self.data)
-        return self.task.read(self.data)
+        parts = self.task.read(self.data)
+        if parts.data is not None:
+            self.data = parts.data
+        return parts
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

@@ -53,6 +53,7 @@ class TableSequences:
     Attributes:
         X: float32 `(N, T)` or `(N, T, F)`, or a list of arrays `(T_i, F)`.
         labels: of each target; empty where none were asked for.
+        features: the columns of the values, in their order.
         table: a row for each sequence: the columns to write predictions beside; lists of values are
             none.
     """
@@ -60,6 +61,7 @@ class TableSequences:
     X: Any
     labels: dict[str, Labels[str]]
     table: pa.Table
+    features: tuple[str, ...]
 
 
 def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableSequences:
@@ -76,6 +78,8 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
     Raises:
         DataError: a column is missing or of another kind, or a sequence has two labels.
     """
+    import pyarrow as pa
+
     if columns.time is not None and columns.sequence is None:
         raise DataError(
             f"time is {columns.time!r}: expected with it the column that says which sequence a "
@@ -101,9 +105,8 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
         )
     if lists:
         X = cut_steps(*list_values(of_values, path))
-        return TableSequences(
-            X, labels_of(table, columns.label, str(path)) if labels else {}, table
-        )
+        found = labels_of(table, columns.label, str(path)) if labels else {}
+        return TableSequences(X, found, table, tuple(names))
     values = feature_values(of_values, len(table), path)
     if columns.sequence is not None:
         ids = coded(table, columns.sequence, str(path))
@@ -112,9 +115,10 @@ def read_sequences(path: Path, columns: SequenceColumns, labels: bool) -> TableS
         times = None if columns.time is None else row_times(table, columns.time, path)
         del table  # nothing of it is needed again, and its texts take more than the values
         release_memory()
-        return _grouped(values, ids, times, found, columns.sequence)
+        X = split_rows(values, ids.codes, row_order(ids.codes, times))
+        return TableSequences(X, found, pa.table({columns.sequence: ids.classes}), tuple(names))
     found = labels_of(table, columns.label, str(path)) if labels else {}
-    return TableSequences(values, found, table)
+    return TableSequences(values, found, table, tuple(names))
 
 
 def feature_names(table: pa.Table, columns: SequenceColumns, path: Path) -> list[str]:
@@ -218,20 +222,6 @@ def _with_first_row(chunks: list[pa.Array]) -> Iterator[tuple[int, pa.Array]]:
     for chunk in chunks:
         yield row, chunk
         row += len(chunk)
-
-
-def _grouped(
-    values: np.ndarray,
-    ids: Labels[str],
-    times: np.ndarray | None,
-    labels: dict[str, Labels[str]],
-    column: str,
-) -> TableSequences:
-    """Rows gathered into sequences, in the order in which these first appear."""
-    import pyarrow as pa
-
-    X = split_rows(values, ids.codes, row_order(ids.codes, times))
-    return TableSequences(X, labels, pa.table({column: ids.classes}))
 
 
 def split_rows(values: np.ndarray, codes: np.ndarray, order: np.ndarray | None) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,6 +91,8 @@ class Tagging:
         if data.source == UD_EWT:
             return _read_ud_ewt(data)
         examples = self._source(data)
+        if examples.features is not None:  # another file may have its columns in another order
+            data = replace(data, features=examples.features)
         read = partial(self.read_part, data)
         return parts_of(examples, examples.noun, data, read, _hold_out)
 

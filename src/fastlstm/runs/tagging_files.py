@@ -88,6 +88,7 @@ class Tagged:
         names: what each sequence is called.
         table: a row for each step, one sequence after another: what predictions are written beside.
         order: which row of `table` each step is, where these are not in the order of the steps.
+        features: the columns of the values, in their order; None where they were no columns.
     """
 
     X: Sequence[Any]
@@ -95,6 +96,7 @@ class Tagged:
     names: Sequence[str]
     table: pa.Table | None = None
     order: np.ndarray | None = None
+    features: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -190,13 +192,14 @@ def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tag
         raise DataError(f"{path} has no rows")
     if targets:
         check_ignored(table, columns, path)
+    names = [] if columns.tokens is not None else feature_names(table, columns, path)
     if whole:
-        names = feature_names(table, columns, path)
         if holds_lists(table.schema.field(names[0]).type):
             X, steps = list_steps(table, names, path)
             lengths = [len(values) for values in X]
             y = {name: list_labels(table, name, lengths, path) for name in targets}
-            return Tagged(X, y, [f"row {row}" for row in range(1, len(X) + 1)], steps)
+            called = [f"row {row}" for row in range(1, len(X) + 1)]
+            return Tagged(X, y, called, steps, features=tuple(names))
         for name in targets:
             if holds_lists(table.schema.field(name).type):
                 raise DataError(
@@ -217,12 +220,12 @@ def _read_table(path: Path, columns: StepColumns, targets: Sequence[str]) -> Tag
     }
     X = [
         rows.tolist() if columns.tokens is not None else rows
-        for rows in split_rows(_steps(table, columns, path), ids.codes, order)
+        for rows in split_rows(_steps(table, columns, names, path), ids.codes, order)
     ]
-    return Tagged(X, y, ids.classes, table, order)
+    return Tagged(X, y, ids.classes, table, order, tuple(names) or None)
 
 
-def _steps(table: pa.Table, columns: StepColumns, path: Path) -> np.ndarray:
+def _steps(table: pa.Table, columns: StepColumns, names: Sequence[str], path: Path) -> np.ndarray:
     """The words (N) or the vectors (N, F) of all steps, as they stand in the file."""
     if columns.tokens is not None:
         words = table.column(columns.tokens).to_pylist()
@@ -230,5 +233,4 @@ def _steps(table: pa.Table, columns: StepColumns, path: Path) -> np.ndarray:
         if missing is not None:
             raise DataError(f"{path}, column {columns.tokens!r}: row {missing} has no word")
         return np.array(words, object)
-    names = feature_names(table, columns, path)
     return feature_values({name: table.column(name) for name in names}, len(table), path)

@@ -49,6 +49,8 @@ class Parts:
         train: the training part, in whatever form the task likes; it has a length.
         validation: what the best epoch is chosen by; None: the estimator holds a share out.
         test: what the run is measured on; no setting may be chosen by it.
+        data: where they are and how they are read, with what was found filled in, so that other
+            files are read as these were; None: as the run has it.
         note: how the parts came to be, where that is not the source's own doing: "a fifth of the
             rows held out for the test".
     """
@@ -59,6 +61,7 @@ class Parts:
     validation: Sized | None
     test: Sized
     note: str = ""
+    data: DataConfig | None = None
 
 
 @dataclass(frozen=True)
