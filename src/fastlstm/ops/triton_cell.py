@@ -7,6 +7,9 @@ nothing. Shapes are written as in `arguments.py`; each tensor is contiguous and,
 time step, the kernels get that step's part.
 """
 
+# To a type checker a kernel's function raises, as it does when it is called from outside of one.
+# pyright: reportGeneralTypeIssues=false
+
 import triton
 import triton.language as tl
 
@@ -87,6 +90,35 @@ def _centre(x, mean, inside):
 
 
 @triton.jit
+def _gates(pointer, i_at, f_at, inside, H: tl.constexpr, GATES: tl.constexpr, work: tl.constexpr):
+    """What stands there for i, f, g and o; zeros for i where the gates are coupled."""
+    f = _load(pointer, f_at, inside, work)
+    g = _load(pointer, f_at + H, inside, work)
+    o = _load(pointer, f_at + 2 * H, inside, work)
+    i = _load(pointer, i_at, inside, work) if GATES == 4 else tl.zeros_like(f)
+    return i, f, g, o
+
+
+@triton.jit
+def _normalized(
+    recurrent, i_at, f_at, inside, H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr,
+    work: tl.constexpr,
+):  # fmt: skip
+    """R h with mean 0 and variance 1 over all gates together; and one over its deviation."""
+    i, f, g, o = _gates(recurrent, i_at, f_at, inside, H, GATES, work)
+    mean = _mean(i + f + g + o, GATES * H)
+    f = _centre(f, mean, inside)
+    g = _centre(g, mean, inside)
+    o = _centre(o, mean, inside)
+    squares = f * f + g * g + o * o
+    if GATES == 4:
+        i = _centre(i, mean, inside)
+        squares += i * i
+    inverse = 1 / tl.sqrt(_mean(squares, GATES * H) + EPSILON)
+    return i * inverse, f * inverse, g * inverse, o * inverse, inverse
+
+
+@triton.jit
 def _hand_on(
     new_h, h, output, h_input, reset, next_reset, reset_h, mask, zoneout_mask, lengths,
     t, rows, at, inside, ZONEOUT: tl.constexpr, work: tl.constexpr,
@@ -156,30 +188,16 @@ def cell_forward(
     f_at = rows * (GATES * H) + (GATES - 3) * H + units  # i, where there is one, stands before f
     i_at = rows * (GATES * H) + units
 
-    r_f = _load(recurrent, f_at, inside, work)
-    r_g = _load(recurrent, f_at + H, inside, work)
-    r_o = _load(recurrent, f_at + 2 * H, inside, work)
-    r_i = tl.zeros_like(r_f)
-    if GATES == 4:
-        r_i = _load(recurrent, i_at, inside, work)
     if norm_hh is not None:
-        mean = _mean(r_i + r_f + r_g + r_o, GATES * H)
-        r_f, r_g, r_o = (
-            _centre(r_f, mean, inside),
-            _centre(r_g, mean, inside),
-            _centre(r_o, mean, inside),
-        )
-        squares = r_f * r_f + r_g * r_g + r_o * r_o
-        if GATES == 4:
-            r_i = _centre(r_i, mean, inside)
-            squares += r_i * r_i
-        inverse = 1 / tl.sqrt(_mean(squares, GATES * H) + EPSILON)
+        r_i, r_f, r_g, r_o, _ = _normalized(recurrent, i_at, f_at, inside, H, GATES, EPSILON, work)
         of_f = (GATES - 3) * H + units
-        r_f *= inverse * _load(norm_hh, of_f, units < H, work)
-        r_g *= inverse * _load(norm_hh, of_f + H, units < H, work)
-        r_o *= inverse * _load(norm_hh, of_f + 2 * H, units < H, work)
+        r_f *= _load(norm_hh, of_f, units < H, work)
+        r_g *= _load(norm_hh, of_f + H, units < H, work)
+        r_o *= _load(norm_hh, of_f + 2 * H, units < H, work)
         if GATES == 4:
-            r_i *= inverse * _load(norm_hh, units, units < H, work)
+            r_i *= _load(norm_hh, units, units < H, work)
+    else:
+        r_i, r_f, r_g, r_o = _gates(recurrent, i_at, f_at, inside, H, GATES, work)
 
     before = _load(c, at, inside, work)
     old_c = before

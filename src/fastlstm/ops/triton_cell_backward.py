@@ -4,6 +4,9 @@ The gradient of the hidden state reaches a step in two parts, what the later ste
 itself and what came through R, as the product of its `d_recurrent` with R lies between them.
 """
 
+# To a type checker a kernel's function raises, as it does when it is called from outside of one.
+# pyright: reportGeneralTypeIssues=false
+
 import triton
 import triton.language as tl
 
@@ -14,6 +17,7 @@ from fastlstm.ops.triton_cell import (
     _flag,
     _load,
     _mean,
+    _normalized,
     _zoneout_backward,
     tanh,
 )
@@ -222,23 +226,9 @@ def _norm_backward(
 ):  # fmt: skip
     """From the gradient of LN(R h), over all gates together, to that of R h."""
     of_f = (GATES - 3) * H + units
-    r_f = _load(recurrent, f_at, inside, work)
-    r_g = _load(recurrent, f_at + H, inside, work)
-    r_o = _load(recurrent, f_at + 2 * H, inside, work)
-    r_i = tl.zeros_like(r_f)
-    if GATES == 4:
-        r_i = _load(recurrent, i_at, inside, work)
-    mean = _mean(r_i + r_f + r_g + r_o, GATES * H)
-    r_f = _centre(r_f, mean, inside)
-    r_g = _centre(r_g, mean, inside)
-    r_o = _centre(r_o, mean, inside)
-    squares = r_f * r_f + r_g * r_g + r_o * r_o
-    if GATES == 4:
-        r_i = _centre(r_i, mean, inside)
-        squares += r_i * r_i
-    inverse = 1 / tl.sqrt(_mean(squares, GATES * H) + EPSILON)
-    n_f, n_g, n_o, n_i = r_f * inverse, r_g * inverse, r_o * inverse, r_i * inverse
-
+    n_i, n_f, n_g, n_o, inverse = _normalized(
+        recurrent, i_at, f_at, inside, H, GATES, EPSILON, work
+    )
     d_f = tl.where(inside, d_z_f * _load(gain, of_f, units < H, work), 0.0)
     d_g = tl.where(inside, d_z_g * _load(gain, of_f + H, units < H, work), 0.0)
     d_o = tl.where(inside, d_z_o * _load(gain, of_f + 2 * H, units < H, work), 0.0)
