@@ -50,6 +50,14 @@ def widened(arguments: ScanArguments) -> ScanArguments:
     )
 
 
+def assert_near_float32(arguments: ScanArguments) -> None:
+    found, expected = run(arguments), run(widened(arguments)._replace(backend="reference"))
+    for name, value in expected.items():
+        assert found[name].dtype == torch.bfloat16
+        error = (found[name].float() - value).norm() / (value.norm() + 1e-6)
+        assert error <= 4 * EPSILON, (name, error)
+
+
 @pytest.mark.parametrize("switches", PLAIN + OTHERS, ids="+".join)
 @pytest.mark.parametrize("sizes", [(7, 5, 9, 13), (9, 13, 34, 33), (1, 1, 70, 50)])
 @pytest.mark.parametrize("save_every", [1, 3])
@@ -67,11 +75,7 @@ def test_near_float32(
         save_every=save_every,
         backend="engine",
     )
-    found, expected = run(arguments), run(widened(arguments)._replace(backend="reference"))
-    for name, value in expected.items():
-        assert found[name].dtype == torch.bfloat16
-        error = (found[name].float() - value).norm() / (value.norm() + 1e-6)
-        assert error <= 4 * EPSILON, (name, error)
+    assert_near_float32(arguments)
 
 
 @needs_bfloat16

@@ -9,7 +9,7 @@ import fastlstm
 from cases import SWITCHES, make_arguments
 from fastlstm.ops import scan
 from fastlstm.ops.triton_step import refusal
-from test_engine_bfloat16 import EPSILON, PLAIN, run, widened
+from test_engine_bfloat16 import PLAIN, assert_near_float32
 from test_scan import COMBINATIONS, check
 
 needs_interpreter = pytest.mark.skipif(
@@ -58,11 +58,7 @@ def test_bfloat16_is_near_float32(switches: tuple[str, ...], save_every: int) ->
     arguments = make_arguments(
         switches, dtype=torch.bfloat16, save_every=save_every, backend="triton-step", **sizes
     )
-    found, expected = run(arguments), run(widened(arguments)._replace(backend="reference"))
-    for name, value in expected.items():
-        assert found[name].dtype == torch.bfloat16
-        error = (found[name].float() - value).norm() / (value.norm() + 1e-6)
-        assert error <= 4 * EPSILON, (name, error)
+    assert_near_float32(arguments)
 
 
 @needs_interpreter
@@ -102,5 +98,5 @@ def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(make_arguments((), rows=0)) == "the layer has no units, or the batch no rows"
     wide = make_arguments(("layer_norm",), hidden=4097, features=1, requires_grad=False)
     assert refusal(wide) == "it normalises up to 4,096 units, and there are 4,097"
-    monkeypatch.setattr("fastlstm.ops.triton_step.find_spec", lambda name: None)
+    monkeypatch.setattr("fastlstm.ops.triton_step._has_triton", lambda: False)
     assert refusal(arguments) == "Triton is not installed"

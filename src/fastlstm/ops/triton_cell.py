@@ -33,6 +33,15 @@ def tanh(x):
 
 
 @triton.jit
+def _tile(B, H: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr):
+    """A program's rows and units, which of them there are, and where they are in (B, H)."""
+    rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
+    units = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
+    inside = (rows < B) & (units < H)
+    return rows, units, inside, rows * H + units
+
+
+@triton.jit
 def _load(pointer, at, inside, work: tl.constexpr):
     return tl.load(pointer + at, mask=inside, other=0.0).to(work)
 
@@ -155,10 +164,7 @@ def hidden_forward(
 ):  # fmt: skip
     """The end of a step with a projection to H features, a product between the two kernels."""
     work: tl.constexpr = projected.dtype.element_ty
-    rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
-    units = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
-    inside = (rows < B) & (units < H)
-    at = rows * H + units
+    rows, _, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
     new_h = _load(projected, at, inside, work)
     _hand_on(
         new_h, h, output, h_input, reset, next_reset, reset_h, recurrent_mask,
@@ -181,10 +187,7 @@ def cell_forward(
     With a projection `emitted` (B, H) takes what goes into it, and `hidden_forward` follows.
     """
     work: tl.constexpr = gates_x.dtype.element_ty
-    rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
-    units = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
-    inside = (rows < B) & (units < H)
-    at = rows * H + units
+    rows, units, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
     f_at = rows * (GATES * H) + (GATES - 3) * H + units  # i, where there is one, stands before f
     i_at = rows * (GATES * H) + units
 

@@ -18,6 +18,7 @@ from fastlstm.ops.triton_cell import (
     _load,
     _mean,
     _normalized,
+    _tile,
     _zoneout_backward,
     tanh,
 )
@@ -75,10 +76,7 @@ def hidden_backward(
 ):  # fmt: skip
     """The beginning of a step with a projection to H features, a product between the kernels."""
     work: tl.constexpr = d_h.dtype.element_ty
-    rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
-    units = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
-    inside = (rows < B) & (units < H)
-    at = rows * H + units
+    rows, _, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
     d = _hidden_backward(
         d_h, through_r, d_output, recurrent_mask, zoneout_hidden_mask, later_reset, d_reset_h,
         lengths, t, later_t,
@@ -103,10 +101,7 @@ def cell_backward(
     the projection's weight. `c_0` is given where rows of a reversed batch begin at their own ends.
     """
     work: tl.constexpr = d_c.dtype.element_ty
-    rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
-    units = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
-    inside = (rows < B) & (units < H)
-    at = rows * H + units
+    rows, units, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
     f_at = rows * (GATES * H) + (GATES - 3) * H + units  # i, where there is one, stands before f
     i_at = rows * (GATES * H) + units
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -43,13 +44,18 @@ def refusal(arguments: ScanArguments) -> str | None:
         return f"it runs on GPUs, and the input is on {x.device}"
     if x.dtype not in _DTYPES:
         return f"it knows float32, float64, bfloat16 and float16, and the input is {x.dtype}"
-    if find_spec("triton") is None:
+    if not _has_triton():
         return "Triton is not installed"
     if 0 in arguments.c_0.shape + arguments.h_0.shape[-1:]:
         return "the layer has no units, or the batch no rows"
     if arguments.norm_hh is not None and arguments.hidden_size > MOST_UNITS:
         return f"it normalises up to {MOST_UNITS:,} units, and there are {arguments.hidden_size:,}"
     return None
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def _is_interpreted() -> bool:
@@ -85,6 +91,9 @@ class _Scan:
     """
 
     def __init__(self, arguments: ScanArguments, kept: torch.dtype) -> None:
+        from fastlstm.ops import triton_cell  # Triton takes a second to import
+
+        self._kernels = triton_cell
         a = self._arguments = contiguous(arguments)
         steps, rows, _ = a.input.shape
         gates, cells = equations.saved_shapes(a)
@@ -103,6 +112,7 @@ class _Scan:
         self._emitted = None
         if a.weight_hr is not None:
             self._emitted = a.c_0.new_empty(a.c_0.shape, dtype=a.state_dtype)
+        self._constants = constants(a)
         self._launch = Launch.over(rows, a.hidden_size, a.norm_hh is not None)
         self._projects = Launch.over(rows, a.h_0.shape[1])
 
@@ -119,8 +129,6 @@ class _Scan:
         return found._replace(c_n=found.c_n.to(self._kept))
 
     def _step(self, t: int, following: int, gates_x: Tensor, recurrent: Tensor) -> None:
-        from fastlstm.ops import triton_cell
-
         a, found = self._arguments, self._outputs
         every = a.save_every == 1
         of_hidden = {
@@ -137,7 +145,7 @@ class _Scan:
             "B": len(a.h_0),
         }
         self._launch.run(
-            triton_cell.cell_forward,
+            self._kernels.cell_forward,
             **of_hidden,
             gates_x=gates_x,
             recurrent=recurrent,
@@ -151,12 +159,12 @@ class _Scan:
             norm_cell_bias=a.norm_cell_bias,
             reset_c=a.reset_c,
             zoneout_cell_mask=at(a.zoneout_cell_mask, t),
-            **constants(a),
+            **self._constants,
         )
         if a.weight_hr is not None:
             assert self._emitted is not None
             self._projects.run(
-                triton_cell.hidden_forward,
+                self._kernels.hidden_forward,
                 **of_hidden,
                 projected=self._emitted @ a.weight_hr.t(),
                 H=a.h_0.shape[1],

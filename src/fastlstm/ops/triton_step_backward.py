@@ -24,7 +24,11 @@ class _Loop:
     def __init__(
         self, cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
     ) -> None:
+        from fastlstm.ops import triton_cell_backward  # Triton takes a second to import
+
+        self._kernels = triton_cell_backward
         a = self._arguments = contiguous(arguments)
+        self._constants = constants(a)
         self._cotangents = Cotangents(*(None if d is None else d.contiguous() for d in cotangents))
         self._saved = Saved(*(value.contiguous() for value in saved))
         steps, rows, _ = a.input.shape
@@ -66,8 +70,6 @@ class _Loop:
         return contributions, (d_h_0, self._d_c, self._d_reset_h, self._d_reset_c)
 
     def _step(self, t: int, later: int, through_r: Tensor | None) -> None:
-        from fastlstm.ops import triton_cell_backward as kernels
-
         a, d = self._arguments, self._cotangents
         of_hidden = {
             "d_h": self._d_h,
@@ -86,7 +88,7 @@ class _Loop:
         if a.weight_hr is not None:
             assert self._d_new_h is not None
             self._projects.run(
-                kernels.hidden_backward,
+                self._kernels.hidden_backward,
                 **of_hidden,
                 d_new_h=self._d_new_h[t],
                 H=a.h_0.shape[1],
@@ -95,7 +97,7 @@ class _Loop:
             d_emitted = self._d_new_h[t] @ a.weight_hr
         before, at_own_end = self._cells_before(t)
         self._launch.run(
-            kernels.cell_backward,
+            self._kernels.cell_backward,
             **of_hidden,
             d_emitted=d_emitted,
             d_c=self._d_c,
@@ -117,7 +119,7 @@ class _Loop:
             reset=at(a.reset, t),
             reset_c=a.reset_c,
             zoneout_cell_mask=at(a.zoneout_cell_mask, t),
-            **constants(a),
+            **self._constants,
         )
 
     def _cells_before(self, t: int) -> tuple[Tensor, Tensor | None]:
