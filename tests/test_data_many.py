@@ -251,7 +251,7 @@ def test_nothing_of_an_array_is_there_twice(tmp_path, monkeypatch):
 @linux
 def test_memory_goes_back_at_once():
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):
-        pytest.skip("glibc gives it back")
+        pytest.skip("only glibc can be told to give freed memory back")
 
     def held():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
