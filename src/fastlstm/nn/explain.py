@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm.nn import inputs, packed
+from fastlstm.nn import cudnn, inputs, packed
 from fastlstm.nn.cell import LSTMCell
 from fastlstm.nn.lstm import LSTM
 from fastlstm.nn.parameters import LayerParameters, shapes_of
@@ -73,6 +73,7 @@ def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanati
             batch = packed.unpack(input)
             input, lengths, batch_first = batch.input, batch.lengths, False
         sequences, _ = inputs.prepare(input, None, shapes, dtype, batch_first, lengths, None, None)
+    whole = cudnn.choose(sequences, parameters, directions, switches, layer.training)
     choices = []
     both = directions_of(sequences, directions)
     for index, of_layer in enumerate(parameters):
@@ -81,7 +82,12 @@ def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanati
         arguments = scan_arguments(
             x, sequences, index, direction, of_layer, switches, training=False
         )
-        name, reason = backends.explain(arguments)
+        if whole.serves:
+            name, reason = backends.CUDNN, whole.reason
+        else:
+            name, reason = backends.explain(arguments)
+        if x.is_cuda and not whole.serves and not arguments.backend:
+            reason = f"{backends.CUDNN}: {whole.reason}; {reason}"
         choices.append(Choice(number, direction.reverse, name, reason))
     return Explanation(tuple(choices))
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm.nn import inputs, packed
+from fastlstm.nn import cudnn, inputs, packed
 from fastlstm.nn.parameters import (
     LayerParameters,
     as_layer_parameters,
     check_layer_parameters,
     shapes_of,
 )
-from fastlstm.nn.stack import Sequences, States, run_stack
+from fastlstm.nn.stack import Sequences, StackResult, States, run_stack
 from fastlstm.nn.switches import Switches, check_residual, make_switches
 
 
@@ -126,7 +126,7 @@ def run(
         batch.input, hx, shapes, dtype, False, batch.lengths, reset, reset_state
     )
     sequences = _in_packed_order(sequences, batch)
-    result = run_stack(sequences, layers, directions, switches, training)
+    result = _run_layers(sequences, layers, directions, switches, training)
     return batch.pack(result.output), batch.states_out(result.final)
 
 
@@ -148,8 +148,22 @@ def run_padded(
     sequences, layout = inputs.prepare(
         input, hx, shapes, dtype, batch_first, lengths, reset, reset_state
     )
-    result = run_stack(sequences, layers, directions, switches, training)
+    result = _run_layers(sequences, layers, directions, switches, training)
     return layout.from_time_first(result.output), layout.from_states(result.final)
+
+
+def _run_layers(
+    sequences: Sequences,
+    layers: list[LayerParameters],
+    directions: int,
+    switches: Switches,
+    training: bool,
+) -> StackResult:
+    """All layers, whole by cuDNN or one scan after another."""
+    whole = cudnn.run(sequences, layers, directions, switches, training)
+    if whole is not None:
+        return whole
+    return run_stack(sequences, layers, directions, switches, training)
 
 
 def _in_packed_order(sequences: Sequences, batch: packed.Unpacked) -> Sequences:
@@ -206,5 +220,5 @@ def run_cell(
     """What ``lstm_cell`` and ``LSTMCell.forward`` do once their switches are checked."""
     shapes = shapes_of([layer], 1, switches)
     sequences, batched = inputs.prepare_cell(input, hx, shapes, layer.weight_ih.dtype)
-    h, c = run_stack(sequences, [layer], 1, switches, training).final
+    h, c = _run_layers(sequences, [layer], 1, switches, training).final
     return (h[0], c[0]) if batched else (h[0, 0], c[0, 0])

@@ -107,7 +107,8 @@ def _gradients(
     *tensors, output, gates, cells = saved
     arguments = ScanArguments(*tensors, *ctx.numbers)
     call = BackwardCall(Cotangents(*cotangents), arguments, output, gates, cells, needs, 0)
-    if torch.is_grad_enabled() or not eager.is_plain((*cotangents, *saved)):
+    device_type = arguments.input.device.type
+    if torch.is_grad_enabled() or not eager.is_plain((*cotangents, *saved), device_type):
         found = torch.ops.fastlstm.scan_backward(*call.to_flat())
         return [d if need else None for d, need in zip(found, needs, strict=True)]
     gradients = backends.run_scan_backward(call)

@@ -1,14 +1,15 @@
 """Which back end serves a call, and why; how to force one.
 
 A back end is a pair of functions, the scan and its backward pass, and a third that says why it
-cannot serve a call (or that it can). They are asked in order, and the first that can serves.
+cannot serve a call (or that it can). They are asked in order, and the first that can serves; where
+`rules.py` says which was measured to be the fastest, that one is asked first.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from fastlstm.ops import backward, cpu, equations, triton_step
+from fastlstm.ops import backward, cpu, equations, rules, triton_step
 from fastlstm.ops.arguments import (
     BackwardCall,
     ScanArguments,
@@ -26,6 +27,7 @@ class Backend(NamedTuple):
     refusal: Callable[[ScanArguments], str | None]  # why it cannot serve this call, or None
     scan: Callable[[ScanArguments], ScanOutputs]  # checks its arguments
     scan_backward: Callable[[BackwardCall], Gradients]  # those that are needed, and others
+    by_measurement: bool = False  # it serves only where a rule has it fastest, or when forced
 
 
 ENGINE = Backend(
@@ -62,6 +64,9 @@ REFERENCE = Backend(
 BACKENDS: tuple[Backend, ...] = (ENGINE, TRITON_STEP, REFERENCE)
 """In the order in which they are asked."""
 
+CUDNN = "cudnn"
+"""The back end that serves whole stacks of layers instead of scans: `nn.cudnn`."""
+
 _forced = ""
 
 
@@ -73,14 +78,28 @@ def backend(name: str) -> Iterator[None]:
     like those of ``torch.backends``: it holds in all threads.
 
     Args:
-        name: the back end's name, ``"engine"``, ``"triton-step"`` or ``"reference"``.
+        name: the back end's name: ``"engine"``, ``"triton-step"`` or ``"reference"``, or
+            ``"cudnn"``, which serves layers as ``torch.nn.LSTM`` has them.
 
     Raises:
         ValueError: there is no back end of that name.
         RuntimeError: (from the layer) the forced back end cannot serve a call; says why.
     """
-    global _forced
     check_name(name)
+    with _forcing(name):
+        yield
+
+
+@contextmanager
+def nothing_forced() -> Iterator[None]:
+    """Have the usual choice inside the ``with`` block."""
+    with _forcing(""):
+        yield
+
+
+@contextmanager
+def _forcing(name: str) -> Iterator[None]:
+    global _forced
     before, _forced = _forced, name
     try:
         yield
@@ -95,7 +114,7 @@ def forced() -> str:
 
 def check_name(name: str) -> None:
     """Raise a ``ValueError`` that lists the back ends where ``name`` is none of them."""
-    names = [known.name for known in BACKENDS]
+    names = [*(known.name for known in BACKENDS), CUDNN]
     if name not in names:
         raise ValueError(f"unknown back end {name!r}; there is: {', '.join(names)}")
 
@@ -114,6 +133,10 @@ def select(arguments: ScanArguments) -> Backend:
     """The back end that serves this call."""
     if arguments.backend:
         check_name(arguments.backend)
+    if arguments.backend == CUDNN:
+        raise RuntimeError(
+            f"the back end {CUDNN!r} cannot serve this call: it serves whole layers without traces"
+        )
     for candidate, refusal in candidates(arguments):
         if refusal is None:
             return candidate
@@ -124,9 +147,27 @@ def select(arguments: ScanArguments) -> Backend:
 
 def candidates(arguments: ScanArguments) -> Iterator[tuple[Backend, str | None]]:
     """Each back end that may be asked, with its reason to refuse this call."""
-    for candidate in BACKENDS:
-        if arguments.backend in ("", candidate.name):
-            yield candidate, candidate.refusal(arguments)
+    if arguments.backend:
+        forced_one = next(known for known in BACKENDS if known.name == arguments.backend)
+        yield forced_one, forced_one.refusal(arguments)
+        return
+    first = _measured_fastest(arguments)
+    order = BACKENDS if first is None else sorted(BACKENDS, key=lambda one: one.name != first)
+    for candidate in order:
+        refusal = candidate.refusal(arguments)
+        if refusal is None and candidate.by_measurement and candidate.name != first:
+            refusal = "no measurement has it fastest here"
+        yield candidate, refusal
+
+
+def _measured_fastest(arguments: ScanArguments) -> str | None:
+    """The name of the back end that a rule has fastest for this call."""
+    if not arguments.input.is_cuda:
+        return None
+    sizes = arguments.c_0.shape
+    return rules.fastest(
+        rules.SCANS, rules.Call(arguments.input.dtype, arguments.save_every != 0, *sizes)
+    )
 
 
 def explain(arguments: ScanArguments) -> tuple[str, str]:

@@ -1,13 +1,14 @@
 """Which calls need nothing of PyTorch's dispatcher.
 
 To go through an operator costs tens of microseconds in Python, more than a short sequence takes to
-compute. In eager mode, on dense tensors of the CPU, the dispatcher would only pass the call on; so
-such a call goes straight to its back end. Everything else (a transform, a mode, a subclass,
+compute. In eager mode, on dense tensors of a CPU or GPU, the dispatcher would only pass the call
+on; so such a call goes straight to its back end. Everything else (a transform, a mode, a subclass,
 autocast, a compiler, a profiler, another device) goes through the operator.
 """
 
 import threading
 from collections.abc import Iterable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,18 +20,29 @@ ThreadState = tuple[int, int]
 """Which dispatch keys the thread adds to those of the tensors, and which it leaves out."""
 
 
-def is_plain(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether an operator on these tensors would be passed straight on to its back end."""
+def is_plain(tensors: Iterable[Tensor | None], device_type: str = "cpu") -> bool:
+    """Whether an operator on these tensors would be passed straight on to its back end.
+
+    Args:
+        tensors: those of the call.
+        device_type: where all of them must be.
+    """
+    if torch.compiler.is_compiling() or torch.autograd.profiler._is_profiler_enabled:
+        return False
+    return is_untransformed(tensors, device_type)
+
+
+def is_untransformed(tensors: Iterable[Tensor | None], device_type: str) -> bool:
+    """Whether nothing but autograd, or a profiler, would look at a call with these tensors."""
     if torch.compiler.is_compiling() or _thread_state() not in _PLAIN_STATES:
         return False
-    if torch.autograd.profiler._is_profiler_enabled:
-        return False
+    keys = _plain_keys(device_type)
     for tensor in tensors:
         if tensor is None:
             continue
         if type(tensor) not in _PLAIN_TYPES:  # a subclass may know of functions what no key says
             return False
-        if torch._C._dispatch_keys(tensor).raw_repr() not in _PLAIN_KEYS:
+        if torch._C._dispatch_keys(tensor).raw_repr() not in keys:
             return False
     return True
 
@@ -42,23 +54,32 @@ def _thread_state() -> ThreadState:
     )
 
 
-def _plain_states_and_keys() -> tuple[set[ThreadState], set[int]]:
-    """The states, and the keys of tensors, of a thread in no mode and of one in inference mode."""
-    states, keys = set(), set()
-    for inference in (False, True):
-        with torch.inference_mode(inference):
-            states.add(_thread_state())
-            keys.add(torch._C._dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
-    return states, keys
+@cache
+def _plain_keys(device_type: str) -> frozenset[int]:
+    """The keys of a tensor on such a device, and of one in inference mode; none for other devices.
+
+    The calling thread may be in any mode; a new one is in none.
+    """
+    if device_type not in _DEVICES:
+        return frozenset()
+    return frozenset(keys for _, keys in _in_a_fresh_thread(device_type))
 
 
-def _in_a_fresh_thread() -> tuple[set[ThreadState], set[int]]:
-    """The importing thread may be in any mode; a new one is in none."""
+def _in_a_fresh_thread(device_type: str) -> list[tuple[ThreadState, int]]:
+    """The state of a thread in no mode and of one in inference mode, with the keys of a tensor."""
     found = []
-    thread = threading.Thread(target=lambda: found.append(_plain_states_and_keys()))
+
+    def find() -> None:
+        for inference in (False, True):
+            with torch.inference_mode(inference):
+                tensor = torch.empty(0, device=device_type)
+                found.append((_thread_state(), torch._C._dispatch_keys(tensor).raw_repr()))
+
+    thread = threading.Thread(target=find)
     thread.start()
     thread.join()
-    return found[0]
+    return found
 
 
-_PLAIN_STATES, _PLAIN_KEYS = _in_a_fresh_thread()
+_DEVICES = ("cpu", "cuda", "xpu")
+_PLAIN_STATES = {state for state, _ in _in_a_fresh_thread("cpu")}

@@ -54,7 +54,7 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
     if forward_mode_is_active():
         check_arguments(arguments)
         return equations.scan(arguments)
-    if eager.is_plain(getattr(arguments, name) for name in TENSORS):
+    if eager.is_plain((getattr(arguments, n) for n in TENSORS), arguments.input.device.type):
         return autograd.scan_outside_the_dispatcher(arguments)
     return ScanOutputs(*torch.ops.fastlstm.scan(*arguments))
 
@@ -140,14 +140,14 @@ expanded_weights.register(torch.ops.fastlstm.scan)
 def _autocast_kernel(device_type: str, key: torch.DispatchKey) -> Any:
     def kernel(*arguments: Any) -> Any:
         dtype = torch.get_autocast_dtype(device_type)
-        cast = [_cast(value, device_type, dtype) for value in arguments]
+        cast = [cast_by_autocast(value, device_type, dtype) for value in arguments]
         with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key)):
             return torch.ops.fastlstm.scan(*cast)
 
     return kernel
 
 
-def _cast(value: Any, device_type: str, dtype: torch.dtype) -> Any:
+def cast_by_autocast(value: Any, device_type: str, dtype: torch.dtype) -> Any:
     """Autocast's own rule: floating-point tensors of that device, but for float64."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value

@@ -1,0 +1,313 @@
+"""The back end "cudnn": layers that are ``nn.LSTM``'s own, whole, by NVIDIA's library.
+
+cuDNN overlaps layers and directions, so it gets a stack of them at once, where our back ends get
+one scan after another. It serves the equations of 1997 and 2000 and a projection, on rows of equal
+length. Unlike in ``nn.LSTM`` second derivatives exist: they are taken through the scans.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fastlstm.nn.parameters import LayerParameters
+from fastlstm.nn.stack import Sequences, StackResult, States, run_stack
+from fastlstm.nn.switches import Switches
+from fastlstm.ops import eager, rules
+from fastlstm.ops.arguments import any_requires_grad, parameter_shapes
+from fastlstm.ops.backends import CUDNN, forced, nothing_forced
+from fastlstm.ops.scan import cast_by_autocast, forward_mode_is_active
+
+_FIELDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+"""The parameters that cuDNN knows, in its order."""
+
+_LSTM = 2  # among cuDNN's kinds of recurrent networks, as PyTorch numbers them
+
+_forward = torch.ops.aten._cudnn_rnn
+_backward = torch.ops.aten._cudnn_rnn_backward
+
+
+class Choice(NamedTuple):
+    """Whether cuDNN serves a call, and why."""
+
+    serves: bool
+    reason: str
+
+
+def choose(
+    sequences: Sequences,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    switches: Switches,
+    training: bool,
+) -> Choice:
+    """Decide whether cuDNN serves a call; the arguments are those of ``run_stack``.
+
+    Raises:
+        RuntimeError: it is forced and cannot; says why.
+    """
+    if forced() not in ("", CUDNN):
+        return Choice(False, f"{forced()} is forced")
+    refused = _refusal(sequences, parameters, directions, switches, training)
+    if forced():
+        if refused:
+            raise RuntimeError(f"the back end {CUDNN!r} cannot serve this call: {refused}")
+        return Choice(True, "forced")
+    if refused:
+        return Choice(False, refused)
+    x, h_0 = sequences.input, sequences.initial[0]
+    call = rules.Call(
+        x.dtype,
+        _trains(sequences, parameters),
+        x.shape[1],
+        sequences.initial[1].shape[-1],
+        len(h_0),
+    )
+    fastest = rules.fastest(rules.STACKS, call)
+    if fastest not in (None, CUDNN):
+        return Choice(False, "our own kernels were measured to be faster")
+    return Choice(True, "cuDNN takes all layers and directions of plain cells at once")
+
+
+def run(
+    sequences: Sequences,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    switches: Switches,
+    training: bool,
+) -> StackResult | None:
+    """What ``run_stack`` returns, without its scans; None where cuDNN does not serve the call."""
+    device_type = sequences.input.device.type
+    if torch.compiler.is_compiling() or (device_type != "cuda" and forced() != CUDNN):
+        return None
+    if torch.is_autocast_enabled(device_type):
+        sequences, parameters = _cast(sequences, parameters)
+    with torch.autocast(device_type, enabled=False):
+        if not choose(sequences, parameters, directions, switches, training).serves:
+            return None
+        rate = switches.dropout if training else 0.0
+        # Dropout between layers is drawn by PyTorch, so that second derivatives have it too.
+        each = directions if rate else len(parameters)
+        x = sequences.input
+        of_h, of_c = [], []
+        for first in range(0, len(parameters), each):
+            here = slice(first, first + each)
+            x = F.dropout(x, rate) if rate and first else x
+            initial = (sequences.initial[0][here], sequences.initial[1][here])
+            x, h_n, c_n = _layers(x, initial, parameters[here], directions)
+            of_h.append(h_n)
+            of_c.append(c_n)
+        return StackResult(x, (torch.cat(of_h), torch.cat(of_c)), [])
+
+
+def _refusal(
+    sequences: Sequences,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    switches: Switches,
+    training: bool,
+) -> str | None:
+    x = sequences.input
+    tensors = _flat(x, sequences.initial, parameters)
+    if forward_mode_is_active() or not eager.is_untransformed(tensors, x.device.type):
+        return "a compiler, a transform, a mode or a subclass of tensor is at work"
+    if not torch.cudnn_is_acceptable(x) or torch.version.hip:
+        return f"cuDNN is absent or turned off, or does not take {x.dtype} on {x.device}"
+    if torch.are_deterministic_algorithms_enabled():
+        return "deterministic algorithms are asked for, and cuDNN's are not in all its versions"
+    if sequences.lengths is not None or sequences.reset is not None:
+        return "it knows neither lengths nor resets"
+    unknown = [
+        *(name for name in LayerParameters._fields[len(_FIELDS) :] if getattr(parameters[0], name)
+          is not None),
+        *_switches_on(switches, training),
+    ]  # fmt: skip
+    if unknown:
+        return f"it does not know {', '.join(unknown)}"
+    if not _fit(sequences, parameters, directions):
+        return "a parameter's shape, dtype or device does not fit"
+    return None
+
+
+def _switches_on(switches: Switches, training: bool) -> list[str]:
+    """The switches that change what a call calculates; dropout between layers is not one."""
+    names = ["coupled_gates", "cell_clip", "residual", "checkpoint_every"]
+    if training:
+        names += ["recurrent_dropout", "weight_dropout", "locked_dropout"]
+    on = [name for name in names if getattr(switches, name)]
+    return [*on, "zoneout"] if any(switches.zoneout) else on
+
+
+def _fit(sequences: Sequences, parameters: Sequence[LayerParameters], directions: int) -> bool:
+    """Whether each parameter is as the scans would want it; where not, they say what is wrong."""
+    x, (h_0, c_0) = sequences.input, sequences.initial
+    if parameters[0].weight_hr is None and h_0.shape[-1] != c_0.shape[-1]:
+        return False
+    features = x.shape[-1]
+    for index, layer in enumerate(parameters):
+        if index == directions:
+            features = directions * h_0.shape[-1]
+        shapes = parameter_shapes(4, c_0.shape[-1], h_0.shape[-1], features)
+        for name in _FIELDS:
+            value = getattr(layer, name)
+            if (value is None) != (getattr(parameters[0], name) is None):
+                return False
+            if value is None:
+                continue
+            if value.shape != shapes[name] or value.dtype != x.dtype or value.device != x.device:
+                return False
+        if (layer.bias_ih is None) != (layer.bias_hh is None):
+            return False
+    return all(state.dtype == x.dtype and state.device == x.device for state in (h_0, c_0))
+
+
+def _flat(x: Tensor, initial: States, parameters: Sequence[LayerParameters]) -> list[Tensor]:
+    given = (getattr(layer, name) for layer in parameters for name in _FIELDS)
+    return [x, *initial, *(value for value in given if value is not None)]
+
+
+def _trains(sequences: Sequences, parameters: Sequence[LayerParameters]) -> bool:
+    tensors = _flat(sequences.input, sequences.initial, parameters)
+    return torch.is_grad_enabled() and any_requires_grad(tensors)
+
+
+def _cast(
+    sequences: Sequences, parameters: Sequence[LayerParameters]
+) -> tuple[Sequences, list[LayerParameters]]:
+    """What autocast makes of the tensors before an operator that is to run in 16 bits."""
+    device_type = sequences.input.device.type
+    dtype = torch.get_autocast_dtype(device_type)
+    x, h_0, c_0 = (
+        cast_by_autocast(value, device_type, dtype)
+        for value in (sequences.input, *sequences.initial)
+    )
+    layers = [
+        LayerParameters(*(cast_by_autocast(value, device_type, dtype) for value in layer))
+        for layer in parameters
+    ]
+    return sequences._replace(input=x, initial=(h_0, c_0)), layers
+
+
+class _Sizes(NamedTuple):
+    """What cuDNN is told beside its tensors."""
+
+    layers: int
+    directions: int
+    names: tuple[str, ...]  # of the parameters of a layer and direction
+    hidden: int
+    projection: int
+
+    def arguments(self, trains: bool) -> tuple[Any, ...]:
+        """Those after the states, in the order of both operators."""
+        dropout, batch_first, bidirectional = 0.0, False, self.directions == 2
+        sizes = (_LSTM, self.hidden, self.projection, self.layers)
+        return (*sizes, batch_first, dropout, trains, bidirectional, [], None)
+
+    def scanned(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The same layers by our own scans, from ``_flat``'s tensors."""
+        x, h_0, c_0, *weights = tensors
+        each = len(self.names)
+        layers = [
+            LayerParameters(**dict(zip(self.names, weights[first : first + each], strict=True)))
+            for first in range(0, len(weights), each)
+        ]
+        with nothing_forced():
+            found = run_stack(Sequences(x, (h_0, c_0)), layers, self.directions, Switches(), False)
+        return (found.output, *found.final)
+
+
+def _layers(
+    x: Tensor, initial: States, parameters: Sequence[LayerParameters], directions: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, h_n and c_n of layers without anything between them."""
+    first = parameters[0]
+    tensors = [value.contiguous() for value in _flat(x, initial, parameters)]
+    sizes = _Sizes(
+        len(parameters) // directions,
+        directions,
+        tuple(name for name in _FIELDS if getattr(first, name) is not None),
+        initial[1].shape[-1],
+        0 if first.weight_hr is None else first.weight_hr.shape[0],
+    )
+    if torch.is_grad_enabled() and any_requires_grad(tensors):
+        return _Stack.apply(sizes, *tensors)  # type: ignore[return-value]
+    output, h_n, c_n, *_ = _run(sizes, tensors, trains=False)
+    return output, h_n, c_n
+
+
+def _run(sizes: _Sizes, tensors: Sequence[Tensor], trains: bool) -> tuple[Tensor, ...]:
+    x, h_0, c_0, *weights = tensors
+    return _forward(x, weights, len(sizes.names), None, h_0, c_0, *sizes.arguments(trains))
+
+
+class _Stack(torch.autograd.Function):
+    """cuDNN's layers, with its own backward pass, and with the scans' where that is recorded."""
+
+    @staticmethod
+    def forward(ctx: Any, sizes: _Sizes, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Output, h_n and c_n."""
+        output, h_n, c_n, reserve, packed = _run(sizes, tensors, trains=True)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, output, reserve, packed)
+        ctx.sizes = sizes
+        return output, h_n, c_n
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradients of the input, the states and each parameter."""
+        *tensors, output, reserve, packed = ctx.saved_tensors
+        needs = ctx.needs_input_grad[1:]
+        if all(d is None for d in cotangents):
+            return (None,) * (1 + len(tensors))
+        with torch.autocast(output.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return None, *_recorded(ctx.sizes, tensors, needs, cotangents)
+            x, h_0, c_0, *weights = tensors
+            if _keeps_graph():
+                reserve = reserve.clone()  # cuDNN writes into it
+            d_x, d_h, d_c, d_weights = _backward(
+                x,
+                weights,
+                len(ctx.sizes.names),
+                packed,
+                h_0,
+                c_0,
+                output,
+                *(None if d is None else d.contiguous() for d in cotangents),
+                *ctx.sizes.arguments(trains=True),
+                reserve,
+                [*needs[:3], any(needs[3:])],
+            )
+        found = (d_x, d_h, d_c, *(d_weights or [None] * len(weights)))
+        return None, *(d if need else None for d, need in zip(found, needs, strict=True))
+
+
+def _recorded(
+    sizes: _Sizes,
+    tensors: Sequence[Tensor],
+    needs: Sequence[bool],
+    cotangents: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """The gradients as functions of the tensors and of the cotangents."""
+    given = [(d, place) for place, d in enumerate(cotangents) if d is not None]
+    outputs = sizes.scanned(tensors)
+    wanted = [tensor for tensor, need in zip(tensors, needs, strict=True) if need]
+    found = iter(
+        torch.autograd.grad(
+            [outputs[place] for _, place in given],
+            wanted,
+            [d for d, _ in given],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if need else None for need in needs]
+
+
+def _keeps_graph() -> bool:
+    """Whether the backward pass under way may be run again; yes where PyTorch does not tell."""
+    autograd = torch._C._autograd  # type: ignore[reportAttributeAccessIssue]
+    tell = getattr(autograd, "_get_current_graph_task_keep_graph", None)
+    return True if tell is None else tell()

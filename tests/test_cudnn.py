@@ -1,0 +1,287 @@
+"""The back end "cudnn", on a stand-in for cuDNN's two operators: PyTorch's own LSTM on the CPU."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import fastlstm
+from fastlstm.nn import cudnn
+from fastlstm.ops import rules
+
+kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
+
+
+def _forward(
+    x: Tensor,
+    weights: list[Tensor],
+    stride: int,
+    packed: None,
+    h_0: Tensor,
+    c_0: Tensor,
+    mode: int,
+    hidden: int,
+    projection: int,
+    layers: int,
+    batch_first: bool,
+    dropout: float,
+    trains: bool,
+    bidirectional: bool,
+    batch_sizes: list[int],
+    dropout_state: None,
+) -> tuple[Tensor, ...]:
+    """``aten::_cudnn_rnn``: its reserve is the number of the graph that it keeps."""
+    assert (mode, batch_first, dropout, batch_sizes) == (2, False, 0.0, [])
+    assert all(value.is_contiguous() for value in (x, h_0, c_0, *weights))
+    assert len(weights) == layers * (1 + bidirectional) * stride
+    assert projection == (h_0.shape[-1] if stride % 2 else 0) and hidden == c_0.shape[-1]
+    inputs = [value.detach().requires_grad_() for value in (x, h_0, c_0, *weights)]
+    with torch.enable_grad():
+        outputs = torch.lstm(
+            inputs[0],
+            tuple(inputs[1:3]),
+            inputs[3:],
+            stride >= 4,
+            layers,
+            0.0,
+            trains,
+            bidirectional,
+            False,
+        )
+    reserve = torch.tensor([len(kept)])
+    if trains:
+        kept.append((inputs, outputs))
+    return (*(value.detach() for value in outputs), reserve, x.new_zeros(0))
+
+
+def _backward(
+    x: Tensor,
+    weights: list[Tensor],
+    stride: int,
+    packed: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    output: Tensor,
+    d_output: Tensor | None,
+    d_h: Tensor | None,
+    d_c: Tensor | None,
+    *rest: Any,
+) -> tuple[Any, ...]:
+    """``aten::_cudnn_rnn_backward``, which spoils the reserve as cuDNN does."""
+    *_, reserve, mask = rest
+    inputs, outputs = kept[int(reserve)]
+    reserve.fill_(-1)
+    d = [
+        torch.zeros_like(o) if g is None else g
+        for o, g in zip(outputs, (d_output, d_h, d_c), strict=True)
+    ]
+    d_x, d_h_0, d_c_0, *d_weights = torch.autograd.grad(outputs, inputs, d, retain_graph=True)
+    found = (d_x, d_h_0, d_c_0, d_weights)
+    return tuple(value if need else None for value, need in zip(found, mask, strict=True))
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Have the CPU look like a GPU with cuDNN; which of the two operators were called."""
+    called: list[str] = []
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            called.append(name)
+            return function(*arguments)
+
+        return call
+
+    torch.use_deterministic_algorithms(False)
+    kept.clear()
+    monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda x: True)
+    monkeypatch.setattr(cudnn, "_forward", counted("forward", _forward))
+    monkeypatch.setattr(cudnn, "_backward", counted("backward", _backward))
+    with fastlstm.backend("cudnn"):
+        yield called
+
+
+def both(**options: Any) -> tuple[fastlstm.LSTM, torch.nn.LSTM, Tensor]:
+    expected = torch.nn.LSTM(3, 5, dtype=torch.float64, **options)
+    layer = fastlstm.LSTM(3, 5, dtype=torch.float64, **options)
+    layer.load_state_dict(expected.state_dict())
+    return layer, expected, torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+
+
+def gradients(layer: torch.nn.LSTM, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+    output, (h_n, c_n) = layer(x, tuple(states))
+    loss = (output**2).sum() + h_n.sin().sum() + (c_n * 0.3).exp().sum()
+    found = torch.autograd.grad(loss, [x, *states, *layer.parameters()])
+    return [output, h_n, c_n, *found]
+
+
+KINDS = [
+    {},
+    {"bias": False},
+    {"num_layers": 2, "bidirectional": True},
+    {"num_layers": 2, "proj_size": 4, "bidirectional": True},
+    {"num_layers": 2, "proj_size": 4, "bias": False},
+    {"batch_first": True},
+]
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+def test_as_nn_lstm(options: dict[str, Any], stand_in: list[str]) -> None:
+    layer, expected, x = both(**options)
+    scans, rows = (
+        expected.num_layers * (1 + expected.bidirectional),
+        4 if "batch_first" in options else 2,
+    )
+    width = expected.proj_size or 5
+    states = [
+        torch.randn(scans, rows, size, dtype=torch.float64, requires_grad=True)
+        for size in (width, 5)
+    ]
+    torch.testing.assert_close(gradients(layer, x, states), gradients(expected, x, states))
+    assert stand_in == ["forward", "backward"]
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected(x))
+
+
+def test_dropout_between_layers(stand_in: list[str]) -> None:
+    layer, expected, x = both(num_layers=3, dropout=0.4, bidirectional=True)
+    torch.manual_seed(3)
+    found = layer(x)
+    torch.manual_seed(3)
+    torch.testing.assert_close(found, expected(x))
+    assert stand_in == ["forward"] * 3
+    torch.testing.assert_close(layer.eval()(x), expected.eval()(x))
+    assert stand_in == ["forward"] * 4
+
+
+def test_only_what_needs_a_gradient_gets_one(stand_in: list[str]) -> None:
+    layer, _, x = both()
+    layer.weight_hh_l0.requires_grad_(False)
+    output, _ = layer(x)
+    output.sum().backward()
+    assert layer.weight_hh_l0.grad is None
+    assert x.grad is not None and layer.weight_ih_l0.grad is not None
+
+
+def test_a_graph_that_is_kept_can_be_run_twice(stand_in: list[str]) -> None:
+    layer, _, x = both()
+    loss = layer(x)[0].sum()
+    (first,) = torch.autograd.grad(loss, x, retain_graph=True)
+    (second,) = torch.autograd.grad(loss, x)
+    torch.testing.assert_close(first, second)
+
+
+def test_second_derivatives(stand_in: list[str]) -> None:
+    layer, _, x = both(num_layers=2, bidirectional=True)
+    parameters = list(layer.parameters())
+
+    def penalty() -> list[Tensor]:
+        output, (_, c_n) = layer(x)
+        slope = torch.autograd.grad(output.sin().sum() + c_n.sum(), x, create_graph=True)[0]
+        return list(torch.autograd.grad((slope**2).sum(), [x, *parameters]))
+
+    found = penalty()
+    with fastlstm.backend("reference"):
+        torch.testing.assert_close(found, penalty(), rtol=1e-12, atol=1e-12)
+    assert stand_in == ["forward", "backward"]
+
+
+def test_autocast_casts_before_it(stand_in: list[str]) -> None:
+    layer, _, x = both()
+    layer = layer.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        output, (h_n, c_n) = layer(x.float())
+    assert {output.dtype, h_n.dtype, c_n.dtype} == {torch.bfloat16}
+    output.sum().backward()
+    assert layer.weight_hh_l0.grad is not None
+    assert layer.weight_hh_l0.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "reason"),
+    [
+        ({"peephole": True}, {}, "it does not know weight_peephole"),
+        ({"layer_norm": True}, {}, "it does not know norm_ih, norm_hh, norm_cell, norm_cell_bias"),
+        ({"zoneout": 0.1, "cell_clip": 2.0}, {}, "it does not know cell_clip, zoneout"),
+        ({"recurrent_dropout": 0.1}, {}, "it does not know recurrent_dropout"),
+        ({}, {"lengths": torch.tensor([4, 2])}, "it knows neither lengths nor resets"),
+        ({}, {"reset": torch.zeros(4, 2, dtype=torch.bool)}, "it knows neither lengths nor resets"),
+    ],
+    ids=str,
+)
+def test_what_it_refuses(
+    options: dict[str, Any], given: dict[str, Any], reason: str, stand_in: list[str]
+) -> None:
+    layer = fastlstm.LSTM(3, 5, **options)
+    with pytest.raises(RuntimeError, match=f"'cudnn' cannot serve this call: {reason}$"):
+        layer(torch.zeros(4, 2, 3), **given)
+    if "recurrent_dropout" in options:  # only in training
+        layer.eval()(torch.zeros(4, 2, 3))
+
+
+def test_it_serves_neither_traces_nor_transforms(stand_in: list[str]) -> None:
+    layer = fastlstm.LSTM(3, 5)
+    with pytest.raises(RuntimeError, match="it serves whole layers without traces"):
+        layer.trace(torch.zeros(4, 2, 3))
+    with pytest.raises(RuntimeError, match="a compiler, a transform, a mode or a subclass"):
+        torch.func.grad(lambda x: layer(x)[0].sum())(torch.zeros(4, 2, 3))
+
+
+def test_deterministic_algorithms_are_not_its_own(stand_in: list[str]) -> None:
+    torch.use_deterministic_algorithms(True)
+    with pytest.raises(RuntimeError, match="deterministic algorithms are asked for"):
+        fastlstm.LSTM(3, 5)(torch.zeros(4, 2, 3))
+
+
+def test_parameters_that_do_not_fit(stand_in: list[str]) -> None:
+    layer = fastlstm.LSTM(3, 5)
+    wrong = {"weight_hh_l0": torch.zeros(20, 4)}
+    with pytest.raises(RuntimeError, match="a parameter's shape, dtype or device does not fit"):
+        torch.func.functional_call(layer, wrong, (torch.zeros(4, 2, 3),))
+
+
+def test_without_a_gpu_it_says_so() -> None:
+    layer = fastlstm.LSTM(3, 5)
+    with fastlstm.backend("cudnn"), pytest.raises(RuntimeError) as caught:
+        layer(torch.zeros(4, 2, 3))
+    assert str(caught.value) == (
+        "the back end 'cudnn' cannot serve this call: "
+        "cuDNN is absent or turned off, or does not take torch.float32 on cpu"
+    )
+
+
+def test_explain(stand_in: list[str]) -> None:
+    layer = fastlstm.LSTM(3, 5, bidirectional=True)
+    found = fastlstm.explain(layer, torch.zeros(4, 2, 3))
+    assert {choice.backend for choice in found.choices} == {"cudnn"}
+    assert str(found).splitlines()[1] == "layer 0, backward direction: cudnn (forced)"
+
+
+def test_a_measured_rule_decides(stand_in: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "forced", lambda: "")
+    layer = fastlstm.LSTM(3, 5)
+    sequences = cudnn.Sequences(torch.zeros(4, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
+    call = (sequences, layer.layer_parameters(), 1, layer._switches, True)
+    assert cudnn.choose(*call).serves
+    ours = rules.Rule("scan", (torch.float32,), trains=True, rows=(1, 4), hidden=(5, 8))
+    monkeypatch.setattr(rules, "STACKS", (ours,))
+    assert cudnn.choose(*call) == (False, "our own kernels were measured to be faster")
+    with torch.no_grad():
+        assert cudnn.choose(*call).serves
+
+
+def test_rules() -> None:
+    table = (
+        rules.Rule("one", (torch.float32,), trains=True, rows=(1, 16), hidden=(1, 128)),
+        rules.Rule("two", (torch.float32, torch.float64), True, (1, 64), (1, 256), scans=(1, 4)),
+    )
+    call = rules.Call(torch.float32, trains=True, rows=16, hidden=128)
+    assert rules.fastest(table, call) == "one"
+    assert rules.fastest(table, call._replace(rows=17)) == "two"
+    assert rules.fastest(table, call._replace(dtype=torch.float64)) == "two"
+    assert rules.fastest(table, call._replace(scans=4)) == "two"
+    assert rules.fastest(table, call._replace(scans=5)) is None
+    assert rules.fastest(table, call._replace(trains=False)) is None
+    assert rules.fastest(table, call._replace(hidden=257)) is None
