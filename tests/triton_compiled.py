@@ -15,22 +15,24 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from fastlstm.ops import triton_cell, triton_cell_backward
+from fastlstm.ops import triton_step_kernels
 from fastlstm.ops.triton_launch import Launch
 
 TARGETS = {"sm_90": GPUTarget("cuda", 90, 32), "gfx942": GPUTarget("hip", "gfx942", 64)}
 KERNELS = [
-    triton_cell.cell_forward,
-    triton_cell.hidden_forward,
-    triton_cell_backward.cell_backward,
-    triton_cell_backward.hidden_backward,
+    triton_step_kernels.cell_forward,
+    triton_step_kernels.hidden_forward,
+    triton_step_kernels.cell_backward,
+    triton_step_kernels.hidden_backward,
 ]
-WHOLE_NUMBERS = {"t": "i32", "later_t": "i32", "B": "i32", "lengths": "*i64"}
-FLAGS = {"reset", "next_reset", "later_reset", "zoneout_cell_mask", "zoneout_hidden_mask"}
+WHOLE_NUMBERS = {
+    "t": "i32", "following": "i32", "later": "i32", "steps": "i32", "B": "i32", "lengths": "*i64",
+}  # fmt: skip
+FLAGS = {"reset", "zoneout_cell_mask", "zoneout_hidden_mask"}
 KEPT = {"h", "output", "gates", "d_output", "d_gates", "d_z", "d_recurrent"}
 NOT_IN_A_PLAIN_LAYER = FLAGS | {
     "h_input", "emitted", "d_emitted", "peephole", "norm_hh", "norm_cell", "norm_cell_bias",
-    "lengths", "reset_h", "reset_c", "recurrent_mask", "d_gates", "d_cells", "d_seen", "c_0",
+    "lengths", "reset_h", "reset_c", "recurrent_mask", "d_gates", "d_cells", "d_seen",
     "recurrent",
 }  # fmt: skip
 
@@ -42,7 +44,7 @@ def compiled(kernel: Any, everything: bool, hidden: int, kept: str, target: str)
     numbers = {
         "H": hidden, "GATES": 4, "EPSILON": 1e-5, "CLIP": 3.0 if everything else 0.0,
         "ZONEOUT_CELL": rate, "ZONEOUT_HIDDEN": rate,
-        "BLOCK_B": launch.rows, "BLOCK_H": launch.units,
+        "REVERSE": everything, "BLOCK_B": launch.rows, "BLOCK_H": launch.units,
     }  # fmt: skip
     # With a projection this kernel's work ends, or begins, before the hidden state.
     absent = {"emitted", "d_emitted"} if everything else NOT_IN_A_PLAIN_LAYER

@@ -1,10 +1,13 @@
-"""One time step of the LSTM as Triton kernels, forward and backward, with every switch.
+"""One time step of the LSTM as Triton functions of values, with every switch.
 
-The equations are those of `equations.py` and `gradients.py`, line by line and under their names.
+The equations are those of `equations.py`, line by line and under their names. A kernel brings the
+state and the products by R as values, however it came to them, and calls `cell_step` and then
+`hidden_step`, between which a projection stands; `triton_cell_backward.py` has the way back.
+
 A program has a tile of rows of the batch and of units; where layer norm is on, of all units. What
 is None, and what is a number, is known when a kernel is compiled: a switch that is off costs
-nothing. Shapes are written as in `arguments.py`; each tensor is contiguous and, of those with a
-time step, the kernels get that step's part.
+nothing. Shapes are written as in `arguments.py`; tensors are whole and contiguous, and ``t`` says
+which step of them is meant.
 """
 
 # To a type checker a kernel's function raises, as it does when it is called from outside of one.
@@ -33,235 +36,245 @@ def tanh(x):
 
 
 @triton.jit
-def _tile(B, H: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr):
-    """A program's rows and units, which of them there are, and where they are in (B, H)."""
-    rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
+def tile(B, H: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr):
+    """A program's first row, its rows from there on, its units, and which of both there are."""
+    first = tl.program_id(0).to(tl.int64) * BLOCK_B
+    rows = tl.arange(0, BLOCK_B)[:, None]
     units = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
-    inside = (rows < B) & (units < H)
-    return rows, units, inside, rows * H + units
+    return first, rows, units, (first + rows < B) & (units < H)
 
 
 @triton.jit
-def _load(pointer, at, inside, work: tl.constexpr):
+def of_step(pointer, t, B, first, width: tl.constexpr):
+    """Where in (T, B, width) the first row of a program is; T·B·width may pass 32 bits."""
+    return pointer + (tl.cast(t, tl.int64) * B + first) * width
+
+
+@triton.jit
+def load(pointer, at, inside, work: tl.constexpr):
+    """What stands there, to calculate with; zeros outside."""
     return tl.load(pointer + at, mask=inside, other=0.0).to(work)
 
 
 @triton.jit
-def _flag(pointer, at, inside):
-    return tl.load(pointer + at, mask=inside, other=0) != 0
+def load_gates(
+    pointer, rows, units, inside, H: tl.constexpr, GATES: tl.constexpr, work: tl.constexpr
+):
+    """What (B, GH) has for i, f, g and o; zeros for i where the gates are coupled."""
+    f_at = rows * (GATES * H) + (GATES - 3) * H + units  # i, where there is one, stands before f
+    f = load(pointer, f_at, inside, work)
+    g = load(pointer, f_at + H, inside, work)
+    o = load(pointer, f_at + 2 * H, inside, work)
+    i = load(pointer, f_at - H, inside, work) if GATES == 4 else tl.zeros_like(f)
+    return i, f, g, o
 
 
 @triton.jit
-def _alive(lengths, t, rows, inside):
-    """Whether step t of a row is real."""
-    return t < tl.load(lengths + rows, mask=inside, other=0)
+def store_gates(
+    pointer, i, f, g, o, rows, units, inside, H: tl.constexpr, GATES: tl.constexpr
+):  # fmt: skip
+    """Write (B, GH), of which i is no part where the gates are coupled."""
+    f_at = rows * (GATES * H) + (GATES - 3) * H + units
+    tl.store(pointer + f_at, f, mask=inside)
+    tl.store(pointer + f_at + H, g, mask=inside)
+    tl.store(pointer + f_at + 2 * H, o, mask=inside)
+    if GATES == 4:
+        tl.store(pointer + f_at - H, i, mask=inside)
 
 
 @triton.jit
-def _after_reset(state, reset, reset_state, rows, at, inside, work: tl.constexpr):
-    """The state that a step starts from."""
+def row_flag(pointer, t, B, first, rows):
+    """What (T, B) bool has for each row of a program."""
+    return tl.load(of_step(pointer, t, B, first, 1) + rows, mask=first + rows < B, other=0) != 0
+
+
+@triton.jit
+def row_lengths(lengths, B, first, rows):
+    """How many steps of each row of a program are real; none of those that are not there."""
+    return tl.load(lengths + first + rows, mask=first + rows < B, other=0)
+
+
+@triton.jit
+def after_reset(
+    state, reset, reset_state, t, B, first, rows, units, inside, H: tl.constexpr
+):  # fmt: skip
+    """The state that step t starts from."""
     start = tl.zeros_like(state)
     if reset_state is not None:
-        start = _load(reset_state, at, inside, work)
-    return tl.where(_flag(reset, rows, inside), start, state)
+        start = load(reset_state + first * H, rows * H + units, inside, state.dtype)
+    return tl.where(row_flag(reset, t, B, first, rows), start, state)
 
 
 @triton.jit
-def _zoneout(old, new, mask, rate: tl.constexpr, at, inside):
+def zoneout_flags(mask, t, B, first, rows, units, inside, H: tl.constexpr):
+    """Which units keep their last value in step t."""
+    pointer = of_step(mask, t, B, first, H)
+    return tl.load(pointer + rows * H + units, mask=inside, other=0) != 0
+
+
+@triton.jit
+def _zoneout(
+    old, new, mask, rate: tl.constexpr, t, B, first, rows, units, inside, H: tl.constexpr
+):  # fmt: skip
     if mask is not None:
-        new = tl.where(_flag(mask, at, inside), old, new)
+        new = tl.where(zoneout_flags(mask, t, B, first, rows, units, inside, H), old, new)
     elif rate != 0:
         new = old * rate + new * (1 - rate)
     return new
 
 
 @triton.jit
-def _zoneout_backward(d, mask, rate: tl.constexpr, at, inside):
-    """The gradients of the new and of the old value."""
-    if mask is not None:
-        kept = _flag(mask, at, inside)
-        d_new = tl.where(kept, 0.0, d)
-        d_old = tl.where(kept, d, 0.0)
-    else:
-        d_new = d * (1 - rate)
-        d_old = d * rate
-    return d_new, d_old
+def clipped(x, CLIP: tl.constexpr):
+    """Between ±CLIP; 0 is no limit."""
+    if CLIP != 0:
+        limit = tl.full(x.shape, CLIP, x.dtype)
+        x = tl.minimum(tl.maximum(x, -limit), limit)
+    return x
 
 
 @triton.jit
-def _mean(total, count: tl.constexpr):
+def mean(total, count: tl.constexpr):
+    """Over a row; what is outside counts as zero, and is."""
     return tl.sum(total, axis=1, keep_dims=True) / count
 
 
 @triton.jit
-def _centre(x, mean, inside):
-    return tl.where(inside, x - mean, 0.0)
+def _centre(x, of_row, inside):
+    return tl.where(inside, x - of_row, 0.0)
 
 
 @triton.jit
-def _gates(pointer, i_at, f_at, inside, H: tl.constexpr, GATES: tl.constexpr, work: tl.constexpr):
-    """What stands there for i, f, g and o; zeros for i where the gates are coupled."""
-    f = _load(pointer, f_at, inside, work)
-    g = _load(pointer, f_at + H, inside, work)
-    o = _load(pointer, f_at + 2 * H, inside, work)
-    i = _load(pointer, i_at, inside, work) if GATES == 4 else tl.zeros_like(f)
-    return i, f, g, o
+def normalized(x, inside, H: tl.constexpr, EPSILON: tl.constexpr):
+    """A row with mean 0 and variance 1; and one over its deviation."""
+    centred = _centre(x, mean(tl.where(inside, x, 0.0), H), inside)
+    inverse = 1 / tl.sqrt(mean(centred * centred, H) + EPSILON)
+    return centred * inverse, inverse
 
 
 @triton.jit
-def _normalized(
-    recurrent, i_at, f_at, inside, H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr,
-    work: tl.constexpr,
-):  # fmt: skip
-    """R h with mean 0 and variance 1 over all gates together; and one over its deviation."""
-    i, f, g, o = _gates(recurrent, i_at, f_at, inside, H, GATES, work)
-    mean = _mean(i + f + g + o, GATES * H)
-    f = _centre(f, mean, inside)
-    g = _centre(g, mean, inside)
-    o = _centre(o, mean, inside)
+def normalized_gates(
+    i, f, g, o, inside, H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr
+):
+    """R h with mean 0 and variance 1 over all gates together; and one over its deviation.
+
+    What is outside, and i where the gates are coupled, must be zero.
+    """
+    of_row = mean(i + f + g + o, GATES * H)
+    f = _centre(f, of_row, inside)
+    g = _centre(g, of_row, inside)
+    o = _centre(o, of_row, inside)
     squares = f * f + g * g + o * o
     if GATES == 4:
-        i = _centre(i, mean, inside)
+        i = _centre(i, of_row, inside)
         squares += i * i
-    inverse = 1 / tl.sqrt(_mean(squares, GATES * H) + EPSILON)
+    inverse = 1 / tl.sqrt(mean(squares, GATES * H) + EPSILON)
     return i * inverse, f * inverse, g * inverse, o * inverse, inverse
 
 
 @triton.jit
-def _hand_on(
-    new_h, h, output, h_input, reset, next_reset, reset_h, mask, zoneout_mask, lengths,
-    t, rows, at, inside, ZONEOUT: tl.constexpr, work: tl.constexpr,
+def cell_step(
+    x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before, alive,
+    gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c, zoneout_cell_mask,
+    t, B, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
+    ZONEOUT_CELL: tl.constexpr,
 ):  # fmt: skip
-    """What becomes of a new hidden state: the output, the state, and what R sees of it next."""
-    before = _load(h, at, inside, work)
-    started = before
-    if reset is not None:
-        started = _after_reset(before, reset, reset_h, rows, at, inside, work)
-    new_h = _zoneout(started, new_h, zoneout_mask, ZONEOUT, at, inside)
-    new_h = new_h.to(h.dtype.element_ty).to(work)  # as it is handed out, in 16 bits or more
-    shown = new_h
-    if lengths is not None:
-        alive = _alive(lengths, t, rows, inside)
-        shown = tl.where(alive, new_h, 0.0)
-        new_h = tl.where(alive, new_h, before)
-    tl.store(output + at, shown, mask=inside)
-    tl.store(h + at, new_h, mask=inside)
-    if h_input is not None:
-        seen = new_h
-        if next_reset is not None:
-            seen = _after_reset(seen, next_reset, reset_h, rows, at, inside, work)
-        if mask is not None:
-            seen *= _load(mask, at, inside, work)
-        tl.store(h_input + at, seen, mask=inside)
+    """The new cell state, and ``o ⊙ tanh(seen)``, which is the new h or goes into its projection.
 
-
-@triton.jit
-def hidden_forward(
-    projected, h, output, h_input, reset, next_reset, reset_h, recurrent_mask,
-    zoneout_hidden_mask, lengths,
-    t, B, H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr, BLOCK_B: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-):  # fmt: skip
-    """The end of a step with a projection to H features, a product between the two kernels."""
-    work: tl.constexpr = projected.dtype.element_ty
-    rows, _, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
-    new_h = _load(projected, at, inside, work)
-    _hand_on(
-        new_h, h, output, h_input, reset, next_reset, reset_h, recurrent_mask,
-        zoneout_hidden_mask, lengths,
-        t, rows, at, inside, ZONEOUT_HIDDEN, work,
-    )  # fmt: skip
-
-
-@triton.jit
-def cell_forward(
-    gates_x, recurrent, h, c, output, h_input, emitted, gates, cells,
-    peephole, norm_hh, norm_cell, norm_cell_bias, lengths, reset, next_reset, reset_h, reset_c,
-    recurrent_mask, zoneout_cell_mask, zoneout_hidden_mask,
-    t, B, H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
-    ZONEOUT_CELL: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr,
-):  # fmt: skip
-    """One step, from W x + b (B, GH) and R h (B, GH) to the states, which are written over.
-
-    With a projection `emitted` (B, H) takes what goes into it, and `hidden_forward` follows.
+    Values are W x + b and R h of each gate (those of i are not read where the gates are coupled),
+    the cell state before the step's reset, and whether the step is real, by row; None if all are.
     """
-    work: tl.constexpr = gates_x.dtype.element_ty
-    rows, units, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
-    f_at = rows * (GATES * H) + (GATES - 3) * H + units  # i, where there is one, stands before f
-    i_at = rows * (GATES * H) + units
-
+    work: tl.constexpr = before.dtype
+    here = units < H
+    of_f = (GATES - 3) * H + units
     if norm_hh is not None:
-        r_i, r_f, r_g, r_o, _ = _normalized(recurrent, i_at, f_at, inside, H, GATES, EPSILON, work)
-        of_f = (GATES - 3) * H + units
-        r_f *= _load(norm_hh, of_f, units < H, work)
-        r_g *= _load(norm_hh, of_f + H, units < H, work)
-        r_o *= _load(norm_hh, of_f + 2 * H, units < H, work)
+        r_i, r_f, r_g, r_o, _ = normalized_gates(r_i, r_f, r_g, r_o, inside, H, GATES, EPSILON)
+        r_f *= load(norm_hh, of_f, here, work)
+        r_g *= load(norm_hh, of_f + H, here, work)
+        r_o *= load(norm_hh, of_f + 2 * H, here, work)
         if GATES == 4:
-            r_i *= _load(norm_hh, units, units < H, work)
-    else:
-        r_i, r_f, r_g, r_o = _gates(recurrent, i_at, f_at, inside, H, GATES, work)
+            r_i *= load(norm_hh, units, here, work)
 
-    before = _load(c, at, inside, work)
     old_c = before
     if reset is not None:
-        old_c = _after_reset(before, reset, reset_c, rows, at, inside, work)
-    z_f = _load(gates_x, f_at, inside, work) + r_f
-    z_g = _load(gates_x, f_at + H, inside, work) + r_g
-    z_o = _load(gates_x, f_at + 2 * H, inside, work) + r_o
+        old_c = after_reset(before, reset, reset_c, t, B, first, rows, units, inside, H)
+    z_f = x_f + r_f
+    z_g = x_g + r_g
+    z_o = x_o + r_o
     if peephole is not None:
-        z_f += _load(peephole, (GATES - 3) * H + units, units < H, work) * old_c
+        z_f += load(peephole, of_f, here, work) * old_c
     f = tl.sigmoid(z_f)
     g = tanh(z_g)
     if GATES == 4:
-        z_i = _load(gates_x, i_at, inside, work) + r_i
+        z_i = x_i + r_i
         if peephole is not None:
-            z_i += _load(peephole, units, units < H, work) * old_c
+            z_i += load(peephole, units, here, work) * old_c
         i = tl.sigmoid(z_i)
     else:
         i = 1 - f
 
-    new_c = f * old_c + i * g
-    if CLIP != 0:
-        limit = tl.full(new_c.shape, CLIP, work)
-        new_c = tl.minimum(tl.maximum(new_c, -limit), limit)
+    new_c = clipped(f * old_c + i * g, CLIP)
     if peephole is not None:
-        z_o += _load(peephole, (GATES - 2) * H + units, units < H, work) * new_c
+        z_o += load(peephole, of_f + H, here, work) * new_c
     o = tl.sigmoid(z_o)
     seen = new_c
     if norm_cell is not None:
-        centred = _centre(new_c, _mean(tl.where(inside, new_c, 0.0), H), inside)
-        inverse = 1 / tl.sqrt(_mean(centred * centred, H) + EPSILON)
-        seen = centred * inverse * _load(norm_cell, units, units < H, work)
+        seen, _ = normalized(new_c, inside, H, EPSILON)
+        seen *= load(norm_cell, units, here, work)
         if norm_cell_bias is not None:
-            seen += _load(norm_cell_bias, units, units < H, work)
+            seen += load(norm_cell_bias, units, here, work)
     new_h = o * tanh(seen)
 
-    kept_c = _zoneout(old_c, new_c, zoneout_cell_mask, ZONEOUT_CELL, at, inside)
+    kept_c = _zoneout(
+        old_c, new_c, zoneout_cell_mask, ZONEOUT_CELL, t, B, first, rows, units, inside, H
+    )
     state = kept_c
-    if lengths is not None:
-        alive = _alive(lengths, t, rows, inside)
+    if alive is not None:
         kept_c = tl.where(alive, kept_c, 0.0)
         state = tl.where(alive, state, before)
-        f, g, o, i = (
-            tl.where(alive, f, 0.0),
-            tl.where(alive, g, 0.0),
-            tl.where(alive, o, 0.0),
-            tl.where(alive, i, 0.0),
-        )
-    tl.store(c + at, state, mask=inside)
+        f = tl.where(alive, f, 0.0)
+        g = tl.where(alive, g, 0.0)
+        o = tl.where(alive, o, 0.0)
+        i = tl.where(alive, i, 0.0)
     if cells is not None:
-        tl.store(cells + at, kept_c, mask=inside)
+        tl.store(of_step(cells, t, B, first, H) + rows * H + units, kept_c, mask=inside)
     if gates is not None:
-        tl.store(gates + f_at, f, mask=inside)
-        tl.store(gates + f_at + H, g, mask=inside)
-        tl.store(gates + f_at + 2 * H, o, mask=inside)
-        if GATES == 4:
-            tl.store(gates + i_at, i, mask=inside)
-    if emitted is not None:
-        tl.store(emitted + at, new_h, mask=inside)
-    else:
-        _hand_on(
-            new_h, h, output, h_input, reset, next_reset, reset_h, recurrent_mask,
-            zoneout_hidden_mask, lengths, t, rows, at, inside, ZONEOUT_HIDDEN, work,
-        )  # fmt: skip
+        of_gates = of_step(gates, t, B, first, GATES * H)
+        store_gates(of_gates, i, f, g, o, rows, units, inside, H, GATES)
+    return state, new_h
+
+
+@triton.jit
+def hidden_step(
+    new_h, before, alive, output, reset, reset_h, zoneout_hidden_mask,
+    t, B, first, rows, units, inside, H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
+):  # fmt: skip
+    """The new hidden state of H features, from what `cell_step` or the projection made.
+
+    `before` is the hidden state before the step's reset, `alive` as in `cell_step`.
+    """
+    started = before
+    if reset is not None:
+        started = after_reset(before, reset, reset_h, t, B, first, rows, units, inside, H)
+    new_h = _zoneout(
+        started, new_h, zoneout_hidden_mask, ZONEOUT_HIDDEN, t, B, first, rows, units, inside, H
+    )
+    new_h = new_h.to(output.dtype.element_ty).to(before.dtype)  # as it is handed out, if in 16 bits
+    shown = new_h
+    if alive is not None:
+        shown = tl.where(alive, new_h, 0.0)
+        new_h = tl.where(alive, new_h, before)
+    tl.store(of_step(output, t, B, first, H) + rows * H + units, shown, mask=inside)
+    return new_h
+
+
+@triton.jit
+def seen_by_recurrent(
+    h, reset, reset_h, recurrent_mask, t, B, first, rows, units, inside, H: tl.constexpr
+):
+    """What R sees in step t of the hidden state before it."""
+    if reset is not None:
+        h = after_reset(h, reset, reset_h, t, B, first, rows, units, inside, H)
+    if recurrent_mask is not None:
+        h *= load(recurrent_mask + first * H, rows * H + units, inside, h.dtype)
+    return h

@@ -1,7 +1,8 @@
-"""One time step of the backward pass as Triton kernels, with every switch; see `triton_cell.py`.
+"""One time step of the backward pass as Triton functions of values; see `triton_cell.py`.
 
-The gradient of the hidden state reaches a step in two parts, what the later step handed on by
-itself and what came through R, as the product of its `d_recurrent` with R lies between them.
+The derivatives are those of `gradients.py`, under their names. A kernel calls
+`hidden_step_backward` and then `cell_step_backward`, between which a projection stands, multiplies
+what that gives by R, and ends the step with `handed_back` and `reset_backward`.
 """
 
 # To a type checker a kernel's function raises, as it does when it is called from outside of one.
@@ -11,156 +12,168 @@ import triton
 import triton.language as tl
 
 from fastlstm.ops.triton_cell import (
-    _after_reset,
-    _alive,
-    _centre,
-    _flag,
-    _load,
-    _mean,
-    _normalized,
-    _tile,
-    _zoneout_backward,
+    after_reset,
+    clipped,
+    load,
+    load_gates,
+    mean,
+    normalized,
+    normalized_gates,
+    of_step,
+    row_flag,
+    row_lengths,
+    store_gates,
     tanh,
+    zoneout_flags,
 )
 
 
 @triton.jit
-def _arrive(
-    d_h, through_r, mask, later_reset, d_reset_h, lengths, later_t, rows, at, inside,
-    work: tl.constexpr,
-):  # fmt: skip
-    """The gradient of the state that a step leaves, from both parts of it."""
-    d = _load(d_h, at, inside, work)
-    if through_r is not None:
-        product = _load(through_r, at, inside, work)
-        if mask is not None:
-            product *= _load(mask, at, inside, work)
-        d += product
-    if later_reset is not None:
-        was_reset = _flag(later_reset, rows, inside)
-        if lengths is not None:
-            was_reset = was_reset & _alive(lengths, later_t, rows, inside)
-        total = _load(d_reset_h, at, inside, work) + tl.where(was_reset, d, 0.0)
-        tl.store(d_reset_h + at, total, mask=inside)
-        d = tl.where(was_reset, 0.0, d)
-    return d
+def _zoneout_backward(
+    d, mask, rate: tl.constexpr, t, B, first, rows, units, inside, H: tl.constexpr
+):
+    """The gradients of the new and of the old value."""
+    if mask is not None:
+        kept = zoneout_flags(mask, t, B, first, rows, units, inside, H)
+        d_new = tl.where(kept, 0.0, d)
+        d_old = tl.where(kept, d, 0.0)
+    else:
+        d_new = d * (1 - rate)
+        d_old = d * rate
+    return d_new, d_old
 
 
 @triton.jit
-def _hidden_backward(
-    d_h, through_r, d_output, mask, zoneout_mask, later_reset, d_reset_h, lengths, t, later_t,
-    rows, at, inside, ZONEOUT: tl.constexpr, work: tl.constexpr,
+def load_cell_before(
+    cells, c_0, lengths, t, steps, B, first, rows, units, inside, H: tl.constexpr,
+    REVERSE: tl.constexpr, work: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of the new hidden state; what the old one gets at once is written to d_h."""
-    left = _arrive(
-        d_h, through_r, mask, later_reset, d_reset_h, lengths, later_t, rows, at, inside, work
-    )
+    """The cell state that step t finds, before its reset; anything where the step is not real.
+
+    Of a reversed batch each row begins at its own end.
+    """
+    if REVERSE:
+        before = t + 1
+        is_first = before == steps
+        if lengths is not None:
+            is_first = is_first | (before == row_lengths(lengths, B, first, rows))
+    else:
+        before = t - 1
+        is_first = t == 0
+    at = rows * H + units
+    found = load(of_step(cells, before, B, first, H), at, inside & (is_first == 0), work)
+    return tl.where(is_first, load(c_0 + first * H, at, inside & is_first, work), found)
+
+
+@triton.jit
+def handed_back(
+    d_old, through_r, recurrent_mask, first, rows, units, inside, H: tl.constexpr
+):  # fmt: skip
+    """The gradient of the hidden state that a step starts from, from both parts of it.
+
+    One is what the step had for it at once, the other what came through R.
+    """
+    if recurrent_mask is not None:
+        through_r *= load(recurrent_mask + first * H, rows * H + units, inside, through_r.dtype)
+    return d_old + through_r
+
+
+@triton.jit
+def reset_backward(d, total, alive, reset, t, B, first, rows):
+    """The gradients of the state before the reset of step t, and of what it is reset to.
+
+    `total` is the latter's of all later steps, `alive` as in `cell_step`.
+    """
+    was_reset = row_flag(reset, t, B, first, rows)
+    if alive is not None:
+        was_reset = was_reset & alive
+    return tl.where(was_reset, 0.0, d), total + tl.where(was_reset, d, 0.0)
+
+
+@triton.jit
+def hidden_step_backward(
+    left, d_output, alive, zoneout_hidden_mask, t, B, first, rows, units, inside,
+    H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
+):  # fmt: skip
+    """The gradients of the new hidden state, before zoneout, and of the old one at once.
+
+    `left` is that of the state which the step leaves, without `d_output`, of the output; None if
+    there is none.
+    """
     d = left
     if d_output is not None:
-        d += _load(d_output, at, inside, work)
-    d_new, d_old = _zoneout_backward(d, zoneout_mask, ZONEOUT, at, inside)
-    if lengths is not None:
-        alive = _alive(lengths, t, rows, inside)
+        d += d_output
+    d_new, d_old = _zoneout_backward(
+        d, zoneout_hidden_mask, ZONEOUT_HIDDEN, t, B, first, rows, units, inside, H
+    )
+    if alive is not None:
         d_new = tl.where(alive, d_new, 0.0)
         d_old = tl.where(alive, d_old, left)
-    tl.store(d_h + at, d_old, mask=inside)
-    return d_new
+    return d_new, d_old
 
 
 @triton.jit
-def hidden_backward(
-    d_h, through_r, d_output, d_new_h, recurrent_mask, zoneout_hidden_mask, later_reset,
-    d_reset_h, lengths,
-    t, later_t, B, H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr,
+def cell_step_backward(
+    d_emitted, left, i, f, g, o, cell, before, r_i, r_f, r_g, r_o, alive,
+    d_gates, d_cells, d_z, d_recurrent, d_seen,
+    peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c, zoneout_cell_mask,
+    t, B, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
+    ZONEOUT_CELL: tl.constexpr,
 ):  # fmt: skip
-    """The beginning of a step with a projection to H features, a product between the kernels."""
-    work: tl.constexpr = d_h.dtype.element_ty
-    rows, _, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
-    d = _hidden_backward(
-        d_h, through_r, d_output, recurrent_mask, zoneout_hidden_mask, later_reset, d_reset_h,
-        lengths, t, later_t,
-        rows, at, inside, ZONEOUT_HIDDEN, work,
-    )  # fmt: skip
-    tl.store(d_new_h + at, d, mask=inside)
+    """The gradients of R h, of each gate, and of the cell state after the step's reset.
 
-
-@triton.jit
-def cell_backward(
-    d_h, through_r, d_emitted, d_c, d_output, d_gates, d_cells, d_z, d_recurrent, d_seen,
-    d_reset_h, d_reset_c, gates, cells, cells_before, c_0, recurrent,
-    peephole, norm_hh, norm_cell, norm_cell_bias, lengths, reset, later_reset, reset_c,
-    recurrent_mask, zoneout_cell_mask, zoneout_hidden_mask,
-    t, later_t, B, H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr,
-    CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr,
-):  # fmt: skip
-    """One step back: `d_z` (B, GH), and the states' gradients, which are written over.
-
-    With a projection `hidden_backward` went before, and `d_emitted` (B, H) is its product with
-    the projection's weight. `c_0` is given where rows of a reversed batch begin at their own ends.
+    Values are the gradients of ``o ⊙ tanh(seen)`` and of the cell state that the step leaves; the
+    gates (i is not read where they are coupled), the cell state as it was saved and as the step
+    found it, before its reset; R h of each gate, None without layer norm; and `alive` as in
+    `cell_step`. Written are `d_z`, and with layer norm `d_recurrent` and `d_seen`.
     """
-    work: tl.constexpr = d_c.dtype.element_ty
-    rows, units, inside, at = _tile(B, H, BLOCK_B, BLOCK_H)
-    f_at = rows * (GATES * H) + (GATES - 3) * H + units  # i, where there is one, stands before f
-    i_at = rows * (GATES * H) + units
+    work: tl.constexpr = left.dtype
+    here = units < H
+    of_f = (GATES - 3) * H + units
+    at = rows * H + units
 
-    if d_emitted is not None:
-        d_out = _load(d_emitted, at, inside, work)
-    else:
-        d_out = _hidden_backward(
-            d_h, through_r, d_output, recurrent_mask, zoneout_hidden_mask, later_reset, d_reset_h,
-            lengths, t, later_t, rows, at, inside, ZONEOUT_HIDDEN, work,
-        )  # fmt: skip
-    left_c = _load(d_c, at, inside, work)
-    total_d_c = left_c
+    total_d_c = left
     if d_cells is not None:
-        total_d_c += _load(d_cells, at, inside, work)
-    d_new_c, d_old_c = _zoneout_backward(total_d_c, zoneout_cell_mask, ZONEOUT_CELL, at, inside)
-
-    f = _load(gates, f_at, inside, work)
-    g = _load(gates, f_at + H, inside, work)
-    o = _load(gates, f_at + 2 * H, inside, work)
-    i = _load(gates, i_at, inside, work) if GATES == 4 else 1 - f
-    old_c = _load(cells_before, at, inside, work)
-    if c_0 is not None:
-        is_first = t == tl.load(lengths + rows, mask=inside, other=0) - 1
-        old_c = tl.where(is_first, _load(c_0, at, inside, work), old_c)
+        total_d_c += load(of_step(d_cells, t, B, first, H), at, inside, work)
+    d_new_c, d_old_c = _zoneout_backward(
+        total_d_c, zoneout_cell_mask, ZONEOUT_CELL, t, B, first, rows, units, inside, H
+    )
+    if GATES == 3:
+        i = 1 - f
+    old_c = before
     if reset is not None:
-        old_c = _after_reset(old_c, reset, reset_c, rows, at, inside, work)
+        old_c = after_reset(before, reset, reset_c, t, B, first, rows, units, inside, H)
     unclipped = f * old_c + i * g
+    new_c = cell
     if zoneout_cell_mask is not None or ZONEOUT_CELL != 0:
-        new_c = unclipped
-        if CLIP != 0:
-            limit = tl.full(new_c.shape, CLIP, work)
-            new_c = tl.minimum(tl.maximum(new_c, -limit), limit)
-    else:
-        new_c = _load(cells, at, inside, work)
+        new_c = clipped(unclipped, CLIP)
 
     if norm_cell is not None:
-        gain = _load(norm_cell, units, units < H, work)
-        centred = _centre(new_c, _mean(tl.where(inside, new_c, 0.0), H), inside)
-        inverse_cell = 1 / tl.sqrt(_mean(centred * centred, H) + EPSILON)
-        normalized = centred * inverse_cell
-        seen = normalized * gain
+        gain = load(norm_cell, units, here, work)
+        of_seen, inverse = normalized(new_c, inside, H, EPSILON)
+        seen = of_seen * gain
         if norm_cell_bias is not None:
-            seen += _load(norm_cell_bias, units, units < H, work)
+            seen += load(norm_cell_bias, units, here, work)
         tanh_seen = tanh(seen)
-        d_of_seen = d_out * o * (1 - tanh_seen * tanh_seen)
-        tl.store(d_seen + at, d_of_seen, mask=inside)
+        d_of_seen = d_emitted * o * (1 - tanh_seen * tanh_seen)
+        tl.store(of_step(d_seen, t, B, first, H) + at, d_of_seen, mask=inside)
         d = tl.where(inside, d_of_seen * gain, 0.0)
-        along = _mean(d * normalized, H)
-        d_new_c += inverse_cell * (d - _mean(d, H) - normalized * along)
+        along = mean(d * of_seen, H)
+        d_new_c += inverse * (d - mean(d, H) - of_seen * along)
     else:
         tanh_seen = tanh(new_c)
-        d_new_c += d_out * o * (1 - tanh_seen * tanh_seen)
+        d_new_c += d_emitted * o * (1 - tanh_seen * tanh_seen)
 
-    d_o = d_out * tanh_seen
+    d_o = d_emitted * tanh_seen
     if d_gates is not None:
-        d_o += _load(d_gates, f_at + 2 * H, inside, work)
+        e_i, e_f, e_g, e_o = load_gates(
+            of_step(d_gates, t, B, first, GATES * H), rows, units, inside, H, GATES, work
+        )
+        d_o += e_o
     d_z_o = d_o * o * (1 - o)
     if peephole is not None:
-        d_new_c += d_z_o * _load(peephole, (GATES - 2) * H + units, units < H, work)
+        d_new_c += d_z_o * load(peephole, of_f + H, here, work)
     if CLIP != 0:
         d_new_c = tl.where(tl.abs(unclipped) <= CLIP, d_new_c, 0.0)
 
@@ -168,72 +181,62 @@ def cell_backward(
     d_f = d_new_c * old_c
     d_g = d_new_c * i
     if d_gates is not None:
-        d_f += _load(d_gates, f_at, inside, work)
-        d_g += _load(d_gates, f_at + H, inside, work)
+        d_i += e_i
+        d_f += e_f
+        d_g += e_g
     d_old_c += d_new_c * f
-    if GATES == 4:
-        if d_gates is not None:
-            d_i += _load(d_gates, i_at, inside, work)
-    else:
+    if GATES == 3:
         d_f -= d_i
     d_z_f = d_f * f * (1 - f)
     d_z_g = d_g * (1 - g * g)
     d_z_i = d_i * i * (1 - i)
     if peephole is not None:
-        d_old_c += d_z_f * _load(peephole, (GATES - 3) * H + units, units < H, work)
+        d_old_c += d_z_f * load(peephole, of_f, here, work)
         if GATES == 4:
-            d_old_c += d_z_i * _load(peephole, units, units < H, work)
+            d_old_c += d_z_i * load(peephole, units, here, work)
 
-    if lengths is not None:
-        alive = _alive(lengths, t, rows, inside)
+    if alive is not None:
         d_z_f = tl.where(alive, d_z_f, 0.0)
         d_z_g = tl.where(alive, d_z_g, 0.0)
         d_z_o = tl.where(alive, d_z_o, 0.0)
         d_z_i = tl.where(alive, d_z_i, 0.0)
-    tl.store(d_z + f_at, d_z_f, mask=inside)
-    tl.store(d_z + f_at + H, d_z_g, mask=inside)
-    tl.store(d_z + f_at + 2 * H, d_z_o, mask=inside)
-    if GATES == 4:
-        tl.store(d_z + i_at, d_z_i, mask=inside)
+        d_old_c = tl.where(alive, d_old_c, left)
+    of_gates = of_step(d_z, t, B, first, GATES * H)
+    store_gates(of_gates, d_z_i, d_z_f, d_z_g, d_z_o, rows, units, inside, H, GATES)
 
     if norm_hh is not None:
-        _norm_backward(
-            d_z_i, d_z_f, d_z_g, d_z_o, recurrent, d_recurrent, norm_hh,
-            i_at, f_at, units, inside, H, GATES, EPSILON, work,
+        d_z_i, d_z_f, d_z_g, d_z_o = _norm_backward(
+            d_z_i, d_z_f, d_z_g, d_z_o, r_i, r_f, r_g, r_o, norm_hh, units, inside,
+            H, GATES, EPSILON,
         )  # fmt: skip
-
-    if reset is not None:
-        was_reset = _flag(reset, rows, inside)
-        if lengths is not None:
-            was_reset = was_reset & alive
-        total = _load(d_reset_c, at, inside, work) + tl.where(was_reset, d_old_c, 0.0)
-        tl.store(d_reset_c + at, total, mask=inside)
-        d_old_c = tl.where(was_reset, 0.0, d_old_c)
-    if lengths is not None:
-        d_old_c = tl.where(alive, d_old_c, left_c)
-    tl.store(d_c + at, d_old_c, mask=inside)
+        of_gates = of_step(d_recurrent, t, B, first, GATES * H)
+        store_gates(of_gates, d_z_i, d_z_f, d_z_g, d_z_o, rows, units, inside, H, GATES)
+    return d_z_i, d_z_f, d_z_g, d_z_o, d_old_c
 
 
 @triton.jit
 def _norm_backward(
-    d_z_i, d_z_f, d_z_g, d_z_o, recurrent, d_recurrent, gain, i_at, f_at, units, inside,
-    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, work: tl.constexpr,
+    d_z_i, d_z_f, d_z_g, d_z_o, r_i, r_f, r_g, r_o, gain, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr,
 ):  # fmt: skip
     """From the gradient of LN(R h), over all gates together, to that of R h."""
+    work: tl.constexpr = d_z_f.dtype
+    here = units < H
     of_f = (GATES - 3) * H + units
-    n_i, n_f, n_g, n_o, inverse = _normalized(
-        recurrent, i_at, f_at, inside, H, GATES, EPSILON, work
-    )
-    d_f = tl.where(inside, d_z_f * _load(gain, of_f, units < H, work), 0.0)
-    d_g = tl.where(inside, d_z_g * _load(gain, of_f + H, units < H, work), 0.0)
-    d_o = tl.where(inside, d_z_o * _load(gain, of_f + 2 * H, units < H, work), 0.0)
+    n_i, n_f, n_g, n_o, inverse = normalized_gates(
+        r_i, r_f, r_g, r_o, inside, H, GATES, EPSILON
+    )  # fmt: skip
+    d_f = tl.where(inside, d_z_f * load(gain, of_f, here, work), 0.0)
+    d_g = tl.where(inside, d_z_g * load(gain, of_f + H, here, work), 0.0)
+    d_o = tl.where(inside, d_z_o * load(gain, of_f + 2 * H, here, work), 0.0)
     d_i = tl.zeros_like(d_f)
     if GATES == 4:
-        d_i = tl.where(inside, d_z_i * _load(gain, units, units < H, work), 0.0)
-    d_mean = _mean(d_i + d_f + d_g + d_o, GATES * H)
-    along = _mean(d_i * n_i + d_f * n_f + d_g * n_g + d_o * n_o, GATES * H)
-    tl.store(d_recurrent + f_at, inverse * (d_f - d_mean - n_f * along), mask=inside)
-    tl.store(d_recurrent + f_at + H, inverse * (d_g - d_mean - n_g * along), mask=inside)
-    tl.store(d_recurrent + f_at + 2 * H, inverse * (d_o - d_mean - n_o * along), mask=inside)
-    if GATES == 4:
-        tl.store(d_recurrent + i_at, inverse * (d_i - d_mean - n_i * along), mask=inside)
+        d_i = tl.where(inside, d_z_i * load(gain, units, here, work), 0.0)
+    d_mean = mean(d_i + d_f + d_g + d_o, GATES * H)
+    along = mean(d_i * n_i + d_f * n_f + d_g * n_g + d_o * n_o, GATES * H)
+    return (
+        inverse * (d_i - d_mean - n_i * along),
+        inverse * (d_f - d_mean - n_f * along),
+        inverse * (d_g - d_mean - n_g * along),
+        inverse * (d_o - d_mean - n_o * along),
+    )

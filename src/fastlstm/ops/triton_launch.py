@@ -61,11 +61,6 @@ def constants(arguments: ScanArguments) -> dict[str, Any]:
     }
 
 
-def at(tensor: Tensor | None, t: int) -> Tensor | None:
-    """A step's part of what may not be there."""
-    return None if tensor is None else tensor[t]
-
-
 def contiguous(arguments: ScanArguments) -> ScanArguments:
     """The same arguments, each tensor contiguous."""
     return arguments._replace(

@@ -1,8 +1,8 @@
 """The back end "triton-step": a product and one kernel a step, for any size and any GPU.
 
 The large products before and after the recurrence, and that by R in each step, are torch's; what
-stands between them is one kernel of `triton_cell.py`, or two with a projection. The floor is that
-of the launches, two a step, and the reading of R from memory.
+stands between them is one kernel of `triton_step_kernels.py`, or two with a projection. The floor
+is that of the launches, two a step, and the reading of R from memory.
 
 A ragged batch keeps its padding: finding the real steps would need the lengths on the host, and
 nothing here waits for the device.
@@ -25,7 +25,6 @@ from fastlstm.ops.real_steps import PaddedSteps
 from fastlstm.ops.triton_launch import (
     MOST_UNITS,
     Launch,
-    at,
     constants,
     contiguous,
     on_device_of,
@@ -91,9 +90,9 @@ class _Scan:
     """
 
     def __init__(self, arguments: ScanArguments, kept: torch.dtype) -> None:
-        from fastlstm.ops import triton_cell  # Triton takes a second to import
+        from fastlstm.ops import triton_step_kernels  # Triton takes a second to import
 
-        self._kernels = triton_cell
+        self._kernels = triton_step_kernels
         a = self._arguments = contiguous(arguments)
         steps, rows, _ = a.input.shape
         gates, cells = equations.saved_shapes(a)
@@ -124,7 +123,7 @@ class _Scan:
         for t, following in _order(a):
             if a.save_every > 1 and _starts_chunk(a, t):
                 found.cells[t // a.save_every] = found.c_n
-            self._step(t, following, gates_x[t], times(seen.to(a.input.dtype), a.weight_hh.t()))
+            self._step(t, following, gates_x, times(seen.to(a.input.dtype), a.weight_hh.t()))
             seen = found.h_n if self._seen is None else self._seen
         return found._replace(c_n=found.c_n.to(self._kept))
 
@@ -133,15 +132,15 @@ class _Scan:
         every = a.save_every == 1
         of_hidden = {
             "h": found.h_n,
-            "output": found.output[t],
+            "output": found.output,
             "h_input": self._seen,
-            "reset": at(a.reset, t),
-            "next_reset": at(a.reset, following),
+            "lengths": a.lengths,
+            "reset": a.reset,
             "reset_h": a.reset_h,
             "recurrent_mask": a.recurrent_mask,
-            "zoneout_hidden_mask": at(a.zoneout_hidden_mask, t),
-            "lengths": a.lengths,
+            "zoneout_hidden_mask": a.zoneout_hidden_mask,
             "t": t,
+            "following": following,
             "B": len(a.h_0),
         }
         self._launch.run(
@@ -151,14 +150,14 @@ class _Scan:
             recurrent=recurrent,
             c=found.c_n,
             emitted=self._emitted,
-            gates=found.gates[t] if every else None,
-            cells=found.cells[t] if every else None,
+            gates=found.gates if every else None,
+            cells=found.cells if every else None,
             peephole=a.weight_peephole,
             norm_hh=a.norm_hh,
             norm_cell=a.norm_cell,
             norm_cell_bias=a.norm_cell_bias,
             reset_c=a.reset_c,
-            zoneout_cell_mask=at(a.zoneout_cell_mask, t),
+            zoneout_cell_mask=a.zoneout_cell_mask,
             **self._constants,
         )
         if a.weight_hr is not None:

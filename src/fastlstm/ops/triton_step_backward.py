@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastlstm.ops.arguments import Cotangents, ScanArguments
 from fastlstm.ops.gradients import Contributions, Forward, Saved
-from fastlstm.ops.triton_launch import Launch, at, constants, contiguous, on_device_of, times
+from fastlstm.ops.triton_launch import Launch, constants, contiguous, on_device_of, times
 
 
 def loop(
@@ -24,9 +24,9 @@ class _Loop:
     def __init__(
         self, cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
     ) -> None:
-        from fastlstm.ops import triton_cell_backward  # Triton takes a second to import
+        from fastlstm.ops import triton_step_kernels  # Triton takes a second to import
 
-        self._kernels = triton_cell_backward
+        self._kernels = triton_step_kernels
         a = self._arguments = contiguous(arguments)
         self._constants = constants(a)
         self._cotangents = Cotangents(*(None if d is None else d.contiguous() for d in cotangents))
@@ -54,13 +54,12 @@ class _Loop:
         """All steps, the last of the scan first."""
         a = self._arguments
         steps = range(a.input.shape[0])
-        through_r: Tensor | None = None
-        later = 0
+        through_r = torch.zeros_like(self._d_h)
+        later = 0 if a.reverse else len(steps) - 1
         for t in steps if a.reverse else reversed(steps):
             self._step(t, later, through_r)
             through_r = times(self._d_recurrent[t], a.weight_hh)
             later = t
-        assert through_r is not None  # there is at least one step
         d_h_0 = self._arrive_at_start(through_r, later)
         d_seen, d_new_h = (
             None if d is None else d.flatten(0, 1) for d in (self._d_seen, self._d_new_h)
@@ -69,19 +68,19 @@ class _Loop:
         contributions = Contributions(d_z, d_recurrent, d_seen, d_new_h)
         return contributions, (d_h_0, self._d_c, self._d_reset_h, self._d_reset_c)
 
-    def _step(self, t: int, later: int, through_r: Tensor | None) -> None:
+    def _step(self, t: int, later: int, through_r: Tensor) -> None:
         a, d = self._arguments, self._cotangents
         of_hidden = {
             "d_h": self._d_h,
             "through_r": through_r,
-            "d_output": at(d.output, t),
-            "recurrent_mask": a.recurrent_mask,
-            "zoneout_hidden_mask": at(a.zoneout_hidden_mask, t),
-            "later_reset": None if through_r is None else at(a.reset, later),
-            "d_reset_h": self._d_reset_h,
+            "d_output": d.output,
             "lengths": a.lengths,
+            "reset": a.reset,
+            "d_reset_h": self._d_reset_h,
+            "recurrent_mask": a.recurrent_mask,
+            "zoneout_hidden_mask": a.zoneout_hidden_mask,
             "t": t,
-            "later_t": later,
+            "later": later,
             "B": len(a.h_0),
         }
         d_emitted = None
@@ -90,46 +89,36 @@ class _Loop:
             self._projects.run(
                 self._kernels.hidden_backward,
                 **of_hidden,
-                d_new_h=self._d_new_h[t],
+                d_new_h=self._d_new_h,
                 H=a.h_0.shape[1],
                 ZONEOUT_HIDDEN=a.zoneout_hidden,
             )
             d_emitted = self._d_new_h[t] @ a.weight_hr
-        before, at_own_end = self._cells_before(t)
         self._launch.run(
             self._kernels.cell_backward,
             **of_hidden,
             d_emitted=d_emitted,
             d_c=self._d_c,
-            d_gates=at(d.gates, t),
-            d_cells=at(d.cells, t),
-            d_z=self._d_z[t],
-            d_recurrent=self._d_recurrent[t],
-            d_seen=at(self._d_seen, t),
+            d_gates=d.gates,
+            d_cells=d.cells,
+            d_z=self._d_z,
+            d_recurrent=self._d_recurrent,
+            d_seen=self._d_seen,
             d_reset_c=self._d_reset_c,
-            gates=self._saved.gates[t],
-            cells=self._saved.cells[t],
-            cells_before=before,
-            c_0=at_own_end,
-            recurrent=at(self._recurrent, t),
+            gates=self._saved.gates,
+            cells=self._saved.cells,
+            c_0=a.c_0,
+            recurrent=self._recurrent,
             peephole=a.weight_peephole,
             norm_hh=a.norm_hh,
             norm_cell=a.norm_cell,
             norm_cell_bias=a.norm_cell_bias,
-            reset=at(a.reset, t),
             reset_c=a.reset_c,
-            zoneout_cell_mask=at(a.zoneout_cell_mask, t),
+            zoneout_cell_mask=a.zoneout_cell_mask,
+            steps=len(self._d_z),
+            REVERSE=a.reverse,
             **self._constants,
         )
-
-    def _cells_before(self, t: int) -> tuple[Tensor, Tensor | None]:
-        """The cell state that step t finds; and c_0, where a row may begin at its own end."""
-        a, cells = self._arguments, self._saved.cells
-        if not a.reverse:
-            return (cells[t - 1] if t else a.c_0), None
-        if t == len(cells) - 1:
-            return a.c_0, None
-        return cells[t + 1], None if a.lengths is None else a.c_0
 
     def _arrive_at_start(self, through_r: Tensor, t: int) -> Tensor:
         """The gradient of h_0, from the step that was the first of the scan."""
