@@ -98,5 +98,5 @@ def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(make_arguments((), rows=0)) == "the layer has no units, or the batch no rows"
     wide = make_arguments(("layer_norm",), hidden=4097, features=1, requires_grad=False)
     assert refusal(wide) == "it normalises up to 4,096 units, and there are 4,097"
-    monkeypatch.setattr("fastlstm.ops.triton_step._has_triton", lambda: False)
+    monkeypatch.setattr("fastlstm.ops.triton_calls._has_triton", lambda: False)
     assert refusal(arguments) == "Triton is not installed"

@@ -28,6 +28,14 @@ def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
     return nullcontext() if kind == "cpu" else getattr(torch, kind).device(tensor.device)
 
 
+def allows_tf32() -> bool:
+    """Whether products of float32 may round their factors to ten bits on a CUDA device."""
+    settings = torch.backends.cuda.matmul
+    if hasattr(settings, "fp32_precision"):  # from PyTorch 2.9 on; the old name may raise then
+        return settings.fp32_precision == "tf32"
+    return settings.allow_tf32
+
+
 class Launch(NamedTuple):
     """How a kernel over rows and units is launched."""
 

@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from fastlstm.ops.arguments import Cotangents, ScanArguments
-from fastlstm.ops.gradients import Contributions, Forward, Saved
-from fastlstm.ops.triton_launch import Launch, constants, contiguous, on_device_of, times
+from fastlstm.ops.gradients import Saved
+from fastlstm.ops.triton_launch import Launch, constants, times
 
 
-def loop(
-    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
-) -> tuple[Contributions, tuple[Tensor, ...]]:
-    """As ``gradients.loop``; what it is given and what it gives has its padding (`PaddedSteps`)."""
-    with on_device_of(arguments.input):
-        return _Loop(cotangents, arguments, saved, forward).run()
+class LoopOutputs(NamedTuple):
+    """What the steps contribute to the gradients, and the gradients of the states."""
+
+    d_z: Tensor  # (T, B, GH)
+    d_recurrent: Tensor | None  # (T, B, GH); None where it is d_z, without layer norm
+    d_seen: Tensor | None  # (T, B, H); None without layer norm
+    d_new_h: Tensor | None  # (T, B, R); None without a projection
+    d_h_0: Tensor
+    d_c_0: Tensor
+    d_reset_h: Tensor
+    d_reset_c: Tensor
+
+
+def loop_steps(
+    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, recurrent: Tensor | None
+) -> LoopOutputs:
+    """Run all steps, the last of the scan first.
+
+    Args:
+        cotangents: those of the scan's outputs; of the states in the dtype of the state.
+        arguments: those of the scan; neither its input nor what is multiplied by that is read.
+        saved: what the scan returned with ``save_every=1``; the output is not read.
+        recurrent: R h of all steps (T, B, GH), with layer norm.
+
+    All tensors are contiguous.
+    """
+    return _Loop(cotangents, arguments, saved, recurrent).run()
 
 
 class _Loop:
-    """A backward pass under way; the arguments are those of `loop`."""
+    """A backward pass under way; the arguments are those of `loop_steps`."""
 
     def __init__(
-        self, cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
+        self,
+        cotangents: Cotangents,
+        arguments: ScanArguments,
+        saved: Saved,
+        recurrent: Tensor | None,
     ) -> None:
         from fastlstm.ops import triton_step_kernels  # Triton takes a second to import
 
         self._kernels = triton_step_kernels
-        a = self._arguments = contiguous(arguments)
+        a = self._arguments = arguments
         self._constants = constants(a)
-        self._cotangents = Cotangents(*(None if d is None else d.contiguous() for d in cotangents))
-        self._saved = Saved(*(value.contiguous() for value in saved))
-        steps, rows, _ = a.input.shape
+        self._cotangents, self._saved, self._recurrent = cotangents, saved, recurrent
+        steps, rows, _ = saved.gates.shape
         normed, wide = a.norm_hh is not None, a.state_dtype
         # The gradients of the states, as the steps leave them.
         self._d_h, self._d_c = (
@@ -40,20 +66,19 @@ class _Loop:
         )
         self._d_reset_h = torch.zeros_like(self._d_h)
         self._d_reset_c = torch.zeros_like(self._d_c)
-        self._d_z = torch.empty_like(self._saved.gates)
+        self._d_z = torch.empty_like(saved.gates)
         self._d_recurrent = torch.empty_like(self._d_z) if normed else self._d_z
-        self._d_seen = a.c_0.new_empty(steps, *a.c_0.shape) if normed else None
+        self._d_seen = a.c_0.new_empty(steps, *a.c_0.shape, dtype=wide) if normed else None
         self._d_new_h = None
         if a.weight_hr is not None:
             self._d_new_h = a.h_0.new_empty(steps, *a.h_0.shape)
-        self._recurrent = forward.recurrent.view(steps, rows, -1) if normed else None
         self._launch = Launch.over(rows, a.hidden_size, normed)
         self._projects = Launch.over(rows, a.h_0.shape[1])
 
-    def run(self) -> tuple[Contributions, tuple[Tensor, ...]]:
-        """All steps, the last of the scan first."""
+    def run(self) -> LoopOutputs:
+        """All steps."""
         a = self._arguments
-        steps = range(a.input.shape[0])
+        steps = range(len(self._d_z))
         through_r = torch.zeros_like(self._d_h)
         later = 0 if a.reverse else len(steps) - 1
         for t in steps if a.reverse else reversed(steps):
@@ -61,12 +86,16 @@ class _Loop:
             through_r = times(self._d_recurrent[t], a.weight_hh)
             later = t
         d_h_0 = self._arrive_at_start(through_r, later)
-        d_seen, d_new_h = (
-            None if d is None else d.flatten(0, 1) for d in (self._d_seen, self._d_new_h)
+        return LoopOutputs(
+            self._d_z,
+            None if a.norm_hh is None else self._d_recurrent,
+            self._d_seen,
+            self._d_new_h,
+            d_h_0,
+            self._d_c,
+            self._d_reset_h,
+            self._d_reset_c,
         )
-        d_z, d_recurrent = self._d_z.flatten(0, 1), self._d_recurrent.flatten(0, 1)
-        contributions = Contributions(d_z, d_recurrent, d_seen, d_new_h)
-        return contributions, (d_h_0, self._d_c, self._d_reset_h, self._d_reset_c)
 
     def _step(self, t: int, later: int, through_r: Tensor) -> None:
         a, d = self._arguments, self._cotangents

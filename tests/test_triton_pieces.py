@@ -1,0 +1,125 @@
+"""Sequences by pieces that are recorded and replayed, on a stand-in for CUDA graphs."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from fastlstm.ops import cuda_graphs
+from fastlstm.ops.cuda_graphs import Function, Pieces, Tensors, pieces
+from fastlstm.ops.triton_launch import allows_tf32
+from test_scan import check
+from test_triton_step import EVERYTHING, KINDS, needs_interpreter
+
+
+class Graph:
+    """Runs the function again where a CUDA graph is replayed: from and into the same memory."""
+
+    made: ClassVar[list["Graph"]] = []
+
+    def __init__(self, function: Function, given: Tensors) -> None:
+        self._given = {name: torch.empty_like(value) for name, value in given.items()}
+        self.load(given)
+        self._function = function
+        self.found = {name: value.clone() for name, value in function(self._given).items()}
+        self.replays = 0
+        Graph.made.append(self)
+
+    def load(self, given: Tensors) -> None:
+        for name, value in given.items():
+            assert self._given[name].shape == value.shape
+            self._given[name].copy_(value)
+
+    def replay(self) -> None:
+        self.replays += 1
+        for name, value in self._function(self._given).items():
+            self.found[name].copy_(value)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Graph]]:
+    """Have every sequence on the CPU go by pieces of two steps or one."""
+    Graph.made.clear()
+    cuda_graphs._graphs.clear()
+    monkeypatch.setattr(cuda_graphs, "Graph", Graph)
+    monkeypatch.setattr(cuda_graphs, "LONGEST", 2)
+    monkeypatch.setattr(cuda_graphs, "are_worthwhile", lambda tensor, steps: True)
+    monkeypatch.setattr(cuda_graphs, "_numerics", lambda: ())
+    yield Graph.made
+    cuda_graphs._graphs.clear()
+
+
+@needs_interpreter
+@pytest.mark.parametrize("save_every", [1, 3])
+@pytest.mark.parametrize(
+    "switches",
+    [*KINDS, tuple(one for one in EVERYTHING if one != "reverse"), ("reset", "recurrent_mask")],
+    ids="+".join,
+)
+def test_pieces_are_the_whole(
+    switches: tuple[str, ...], save_every: int, recorded: list[Graph]
+) -> None:
+    check(switches, save_every, steps=7, rows=4, hidden=5, backend="triton-step")
+    assert len(recorded) >= 2 and any(graph.replays > 1 for graph in recorded)
+
+
+@needs_interpreter
+def test_a_second_sequence_reads_its_own_tensors(recorded: list[Graph]) -> None:
+    for _ in range(3):
+        check(("lengths",), steps=7, rows=4, hidden=5, backend="triton-step")
+    assert len(recorded) == 4  # of two steps and of one, forward and backward
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("every", [0, 5, 33])
+def test_pieces_cover_a_sequence(every: int, reverse: bool) -> None:
+    for steps in (1, 2, 31, 32, 33, 100):
+        found = list(pieces(steps, every, reverse))
+        if reverse:
+            found.reverse()
+        assert [t for piece in found for t in range(steps)[piece]] == list(range(steps))
+        for piece in found:
+            length = piece.stop - piece.start
+            assert length <= 32 and length & (length - 1) == 0
+            assert not every or piece.start // every == (piece.stop - 1) // every
+    assert list(pieces(100, 0, True))[-1] == slice(0, 32)
+
+
+def test_constants_are_loaded_once_a_sequence(recorded: list[Graph]) -> None:
+    def product(given: Tensors) -> Tensors:
+        return {"found": given["constant"] * given["varying"]}
+
+    for constant in (2.0, 3.0):
+        sequence = Pieces(product, "product", {"constant": torch.tensor([constant])})
+        for varying in (5.0, 7.0, 11.0):
+            found = sequence.run({"varying": torch.tensor([varying])})
+            assert found["found"].item() == constant * varying
+    (graph,) = recorded
+    assert graph.replays == 5
+
+
+def test_only_so_many_graphs_are_kept(
+    recorded: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "_MOST", 3)
+    for size in (1, 2, 3, 1, 4, 1):
+        Pieces(lambda given: given, "same", {}).run({"x": torch.zeros(size)})
+    sizes = [str(key)[-60:].partition("torch.Size([")[2][0] for key in cuda_graphs._graphs]
+    assert sizes == ["3", "4", "1"]
+    assert len(recorded) == 1
+
+
+def test_what_is_worthwhile() -> None:
+    assert not cuda_graphs.are_worthwhile(torch.zeros(1), 100)
+
+
+def test_the_old_and_the_new_way_to_allow_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SimpleNamespace(allow_tf32=True)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", settings)
+    assert allows_tf32()
+    settings.fp32_precision = "ieee"
+    assert not allows_tf32()
+    settings.fp32_precision = "tf32"
+    assert allows_tf32()
