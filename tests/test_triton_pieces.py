@@ -7,9 +7,11 @@ from typing import ClassVar
 import pytest
 import torch
 
+from cases import make_arguments
 from fastlstm.ops import cuda_graphs
 from fastlstm.ops.cuda_graphs import Function, Pieces, Tensors, pieces
 from fastlstm.ops.triton_launch import allows_tf32
+from test_engine_bfloat16 import assert_near_float32
 from test_scan import check
 from test_triton_step import EVERYTHING, KINDS, needs_interpreter
 
@@ -63,6 +65,20 @@ def test_pieces_are_the_whole(
 ) -> None:
     check(switches, save_every, steps=7, rows=4, hidden=5, backend="triton-step")
     assert len(recorded) >= 2 and any(graph.replays > 1 for graph in recorded)
+
+
+@needs_interpreter
+@pytest.mark.parametrize("switches", [(), EVERYTHING], ids="+".join)
+@pytest.mark.parametrize("save_every", [1, 3])
+def test_bfloat16_by_pieces(
+    switches: tuple[str, ...], save_every: int, recorded: list[Graph]
+) -> None:
+    arguments = make_arguments(
+        switches, steps=7, rows=4, hidden=33, dtype=torch.bfloat16, save_every=save_every,
+        backend="triton-step",
+    )  # fmt: skip
+    assert_near_float32(arguments)
+    assert len(recorded) >= 2
 
 
 @needs_interpreter

@@ -51,7 +51,7 @@ def test_sizes_that_fill_no_tile(switches: tuple[str, ...]) -> None:
 
 
 @needs_interpreter
-@pytest.mark.parametrize("switches", [*PLAIN, ("peephole", "layer_norm")], ids="+".join)
+@pytest.mark.parametrize("switches", [*PLAIN, *KINDS[2:]], ids="+".join)
 @pytest.mark.parametrize("save_every", [1, 3])
 def test_bfloat16_is_near_float32(switches: tuple[str, ...], save_every: int) -> None:
     sizes = {"steps": 7, "rows": 5, "hidden": 33}

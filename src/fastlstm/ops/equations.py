@@ -181,8 +181,11 @@ def live_at(steps: int, lengths: Tensor) -> Tensor:
 def in_working_dtype(arguments: ScanArguments) -> ScanArguments:
     """The same arguments with every 16-bit float tensor in float32."""
     dtype = arguments.state_dtype
-    if dtype == arguments.input.dtype:
-        return arguments
+    return arguments if dtype == arguments.input.dtype else in_dtype(arguments, dtype)
+
+
+def in_dtype(arguments: ScanArguments, dtype: torch.dtype) -> ScanArguments:
+    """The same arguments with every floating-point tensor in this dtype."""
     return arguments._replace(
         **{
             name: value.to(dtype)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastlstm.ops import equations
-from fastlstm.ops.arguments import ScanArguments
-from fastlstm.ops.triton_launch import times
+from fastlstm.ops import equations, sums
+from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs, working_dtype
+from fastlstm.ops.gradients import Forward, Kernels, Saved
+from fastlstm.ops.real_steps import PaddedSteps
+from fastlstm.ops.triton_launch import product, times
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -40,11 +44,6 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
-def calculated(arguments: ScanArguments) -> ScanArguments:
-    """The arguments in the dtype of the products: 16 bits as they are, unless a switch is on."""
-    return equations.in_working_dtype(arguments) if arguments.has_switches else arguments
-
-
 def input_part(arguments: ScanArguments) -> Tensor:
     """``W x + b`` of all time steps, (T, B, GH), in the dtype of the state."""
     a, live = arguments, equations.live_steps(arguments)
@@ -52,7 +51,39 @@ def input_part(arguments: ScanArguments) -> Tensor:
         return equations.input_part(a, live)
     x = a.input if live is None else torch.where(live.unsqueeze(-1), a.input, 0)
     gates_x = times(x.flatten(0, 1), a.weight_ih.t())
+    if a.norm_ih is not None:
+        gain = a.norm_ih.to(a.state_dtype)
+        gates_x = equations.layer_norm(gates_x, gain, None, a.norm_epsilon)
     for bias in (a.bias_ih, a.bias_hh):
         if bias is not None:
             gates_x += bias
     return gates_x.unflatten(0, x.shape[:2])
+
+
+Scan = Callable[[ScanArguments], ScanOutputs]
+Loop = Callable[[Cotangents, ScanArguments, Saved, Forward], Any]
+
+
+def backward_kernels(scan: Scan, loop: Loop, dtype: torch.dtype) -> Kernels:
+    """The parts of a backward pass whose tensors had this dtype before they were widened.
+
+    Args:
+        scan: of the back end; takes arguments of this dtype, with c_0 in the dtype of the state.
+        loop: see ``gradients.Kernels``; it rounds the factors of its products itself.
+        dtype: that of the call.
+    """
+    if dtype == working_dtype(dtype):
+        return Kernels(scan, loop, product, sums.column_dots, sums.norm_totals, PaddedSteps)
+
+    def again(widened: ScanArguments) -> ScanOutputs:
+        narrow = equations.in_dtype(widened, dtype)._replace(c_0=widened.c_0)
+        return ScanOutputs(*(value.to(widened.input.dtype) for value in scan(narrow)))
+
+    def narrowed(
+        a: Tensor, b: Tensor, add_to: Tensor | None = None, row_sums: Tensor | None = None
+    ) -> Tensor:
+        if row_sums is not None:
+            torch.sum(a, dim=-1, out=row_sums)
+        return product(a.to(dtype), b.to(dtype), add_to)
+
+    return Kernels(again, loop, narrowed, sums.column_dots, sums.norm_totals, PaddedSteps)

@@ -33,7 +33,7 @@ def allows_tf32() -> bool:
     settings = torch.backends.cuda.matmul
     if hasattr(settings, "fp32_precision"):  # from PyTorch 2.9 on; the old name may raise then
         return settings.fp32_precision == "tf32"
-    return settings.allow_tf32
+    return bool(settings.allow_tf32)
 
 
 class Launch(NamedTuple):

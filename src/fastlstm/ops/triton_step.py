@@ -11,9 +11,12 @@ nothing here waits for the device.
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
 from torch import Tensor
 
-from fastlstm.ops import backward, cuda_graphs, sums, triton_calls
+from fastlstm.ops import backward, cuda_graphs, triton_calls
 from fastlstm.ops.arguments import (
     BackwardCall,
     Cotangents,
@@ -21,10 +24,9 @@ from fastlstm.ops.arguments import (
     ScanOutputs,
     check_arguments,
 )
-from fastlstm.ops.gradients import Contributions, Forward, Gradients, Kernels, Saved
-from fastlstm.ops.real_steps import PaddedSteps
-from fastlstm.ops.triton_calls import calculated, input_part
-from fastlstm.ops.triton_launch import MOST_UNITS, contiguous, on_device_of, product
+from fastlstm.ops.gradients import Contributions, Forward, Gradients, Saved
+from fastlstm.ops.triton_calls import backward_kernels, input_part
+from fastlstm.ops.triton_launch import MOST_UNITS, contiguous, on_device_of
 from fastlstm.ops.triton_step_backward import loop_steps
 from fastlstm.ops.triton_step_forward import scan_steps
 from fastlstm.ops.triton_step_pieces import loop_pieces, scan_pieces
@@ -43,9 +45,13 @@ def refusal(arguments: ScanArguments) -> str | None:
 def scan(arguments: ScanArguments) -> ScanOutputs:
     """Run one layer in one direction over all time steps."""
     check_arguments(arguments)
+    return _scan(arguments)
+
+
+def _scan(arguments: ScanArguments) -> ScanOutputs:
     with on_device_of(arguments.input):
-        a, kept = calculated(arguments), arguments.input.dtype
-        a = contiguous(a._replace(input=input_part(a)))
+        kept = arguments.input.dtype
+        a = contiguous(arguments._replace(input=input_part(arguments)))
         by_pieces = cuda_graphs.are_worthwhile(a.input, len(a.input))
         found = scan_pieces(a, kept) if by_pieces else scan_steps(a, kept)
         return found._replace(c_n=found.c_n.to(kept))
@@ -53,15 +59,24 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
 
 def scan_backward(call: BackwardCall) -> Gradients:
     """The gradients that are needed."""
-    arguments = call.arguments
-    widens = arguments.save_every != 1 or calculated(arguments) is not arguments
-    return backward.scan_backward(call, _KERNELS, widens)
+    arguments, dtype = call.arguments, call.arguments.input.dtype
+    widens = arguments.save_every != 1 or arguments.has_switches
+    return backward.scan_backward(
+        call, backward_kernels(_scan, partial(_loop, dtype), dtype), widens
+    )
 
 
 def _loop(
-    cotangents: Cotangents, arguments: ScanArguments, saved: Saved, forward: Forward
+    dtype: torch.dtype,
+    cotangents: Cotangents,
+    arguments: ScanArguments,
+    saved: Saved,
+    forward: Forward,
 ) -> tuple[Contributions, tuple[Tensor, ...]]:
-    """As ``gradients.loop``; what it is given and what it gives has its padding (`PaddedSteps`)."""
+    """As ``gradients.loop``, with products of this dtype.
+
+    What it is given and what it gives has its padding (`PaddedSteps`).
+    """
     with on_device_of(arguments.input):
         cotangents = Cotangents(*(None if d is None else d.contiguous() for d in cotangents))
         saved = Saved(*(value.contiguous() for value in saved))
@@ -69,6 +84,9 @@ def _loop(
         if arguments.norm_hh is not None:
             recurrent = forward.recurrent.view_as(saved.gates).contiguous()
         a = contiguous(arguments._replace(input=saved.gates))  # which no step reads
+        a = a._replace(weight_hh=a.weight_hh.to(dtype))
+        if a.weight_hr is not None:
+            a = a._replace(weight_hr=a.weight_hr.to(dtype))
         by_pieces = cuda_graphs.are_worthwhile(saved.gates, len(saved.gates))
         found = (loop_pieces if by_pieces else loop_steps)(cotangents, a, saved, recurrent)
     d_z, *others = (None if d is None else d.flatten(0, 1) for d in found[:4])
@@ -76,6 +94,3 @@ def _loop(
     d_recurrent, d_seen, d_new_h = others
     contributions = Contributions(d_z, d_z if d_recurrent is None else d_recurrent, d_seen, d_new_h)
     return contributions, found[4:]
-
-
-_KERNELS = Kernels(scan, _loop, product, sums.column_dots, sums.norm_totals, PaddedSteps)

@@ -83,7 +83,7 @@ class _Loop:
         later = 0 if a.reverse else len(steps) - 1
         for t in steps if a.reverse else reversed(steps):
             self._step(t, later, through_r)
-            through_r = times(self._d_recurrent[t], a.weight_hh)
+            through_r = times(self._d_recurrent[t].to(a.weight_hh.dtype), a.weight_hh)
             later = t
         d_h_0 = self._arrive_at_start(through_r, later)
         return LoopOutputs(
@@ -122,7 +122,7 @@ class _Loop:
                 H=a.h_0.shape[1],
                 ZONEOUT_HIDDEN=a.zoneout_hidden,
             )
-            d_emitted = self._d_new_h[t] @ a.weight_hr
+            d_emitted = times(self._d_new_h[t].to(a.weight_hr.dtype), a.weight_hr)
         self._launch.run(
             self._kernels.cell_backward,
             **of_hidden,

@@ -16,8 +16,8 @@ def scan_steps(arguments: ScanArguments, kept: torch.dtype) -> ScanOutputs:
     """Run all steps.
 
     Args:
-        arguments: those of the scan, each tensor contiguous, with ``W x + b`` (T, B, GH) in place
-            of the input; nothing else that it was made of is read.
+        arguments: those of the scan, each tensor contiguous, with ``W x + b`` (T, B, GH), in the
+            dtype of the state, in place of the input; nothing else that it was made of is read.
         kept: the dtype in which h is handed on and out.
 
     Returns:
@@ -103,7 +103,7 @@ class _Scan:
             self._projects.run(
                 self._kernels.hidden_forward,
                 **of_hidden,
-                projected=self._emitted @ a.weight_hr.t(),
+                projected=times(self._emitted.to(a.weight_hr.dtype), a.weight_hr.t()),
                 H=a.h_0.shape[1],
                 ZONEOUT_HIDDEN=a.zoneout_hidden,
             )
