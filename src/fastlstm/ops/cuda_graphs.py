@@ -28,6 +28,9 @@ LONGEST = 32
 _SHORTEST = 8  # steps of a sequence that is worth recording
 _MOST = 64  # graphs that are kept
 
+CUDAGRAPH_UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
+"""Tells a compiler to leave an operator out of its own graphs, in which ours cannot be recorded."""
+
 LOCK = Lock()
 """Held from the first piece of a sequence to the last, as the graphs' memory is everybody's."""
 
@@ -37,7 +40,7 @@ def are_worthwhile(tensor: Tensor, steps: int) -> bool:
 
     Not within a graph that the user records: that one holds all launches anyway.
     """
-    if not tensor.is_cuda or steps < _SHORTEST:
+    if not tensor.is_cuda or steps < _SHORTEST or CUDAGRAPH_UNSAFE is None:
         return False
     return not torch.cuda.is_current_stream_capturing()
 

@@ -32,20 +32,24 @@ from fastlstm.ops.arguments import (
     check_arguments,
     schema_of_arguments,
 )
+from fastlstm.ops.cuda_graphs import CUDAGRAPH_UNSAFE
 
 _library = torch.library.Library("fastlstm", "DEF")
 _COTANGENTS = ", ".join(f"Tensor? d_{name}" for name in Cotangents._fields)
 _GRADIENTS = ", ".join(["Tensor"] * len(DIFFERENTIABLE))
+_TAGS = () if CUDAGRAPH_UNSAFE is None else (CUDAGRAPH_UNSAFE,)
 _library.define(
     f"scan({schema_of_arguments()}) "
-    "-> (Tensor output, Tensor h_n, Tensor c_n, Tensor gates, Tensor cells)"
+    "-> (Tensor output, Tensor h_n, Tensor c_n, Tensor gates, Tensor cells)",
+    tags=_TAGS,
 )
 # `needs` has one entry for each differentiable argument, and so have the results: a gradient where
 # it is true, a tensor without elements where it is false. (Not a list of those that are true: the
 # batching behind `torch.autograd.grad(is_grads_batched=True)` knows no lists.)
 _library.define(
     f"scan_backward({_COTANGENTS}, {schema_of_arguments()}, "
-    f"Tensor output, Tensor gates, Tensor cells, bool[] needs, int groups) -> ({_GRADIENTS})"
+    f"Tensor output, Tensor gates, Tensor cells, bool[] needs, int groups) -> ({_GRADIENTS})",
+    tags=_TAGS,
 )
 
 
