@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
 
 import fastlstm
 from fastlstm.nn import cudnn
@@ -29,27 +30,22 @@ def _forward(
     dropout: float,
     trains: bool,
     bidirectional: bool,
-    batch_sizes: list[int],
+    batch_sizes: tuple[int, ...],
     dropout_state: None,
 ) -> tuple[Tensor, ...]:
     """``aten::_cudnn_rnn``: its reserve is the number of the graph that it keeps."""
-    assert (mode, batch_first, dropout, batch_sizes) == (2, False, 0.0, [])
+    assert (mode, batch_first, dropout) == (2, False, 0.0)
     assert all(value.is_contiguous() for value in (x, h_0, c_0, *weights))
     assert len(weights) == layers * (1 + bidirectional) * stride
     assert projection == (h_0.shape[-1] if stride % 2 else 0) and hidden == c_0.shape[-1]
     inputs = [value.detach().requires_grad_() for value in (x, h_0, c_0, *weights)]
     with torch.enable_grad():
-        outputs = torch.lstm(
-            inputs[0],
-            tuple(inputs[1:3]),
-            inputs[3:],
-            stride >= 4,
-            layers,
-            0.0,
-            trains,
-            bidirectional,
-            False,
-        )
+        states, others = tuple(inputs[1:3]), (stride >= 4, layers, 0.0, trains, bidirectional)
+        if batch_sizes:
+            sizes = torch.tensor(batch_sizes)
+            outputs = torch.lstm(inputs[0], sizes, states, inputs[3:], *others)
+        else:
+            outputs = torch.lstm(inputs[0], states, inputs[3:], *others, False)
     reserve = torch.tensor([len(kept)])
     if trains:
         kept.append((inputs, outputs))
@@ -143,6 +139,35 @@ def test_as_nn_lstm(options: dict[str, Any], stand_in: list[str]) -> None:
     assert stand_in == ["forward", "backward"]
     with torch.no_grad():
         torch.testing.assert_close(layer(x), expected(x))
+
+
+def packed_results(
+    network: torch.nn.LSTM, rows: list[Tensor], is_sorted: bool, states: Tensor
+) -> list[Any]:
+    """Output, final states and first derivatives."""
+    packed = pack_sequence(rows, enforce_sorted=is_sorted)
+    output, (h_n, c_n) = network(packed, (states[0], states[1]))
+    loss = (output.data**2).sum() + h_n.sin().sum() + c_n.exp().sum()
+    slopes = torch.autograd.grad(loss, [*rows, *network.parameters()], create_graph=True)
+    return [*output, h_n, c_n, *slopes]
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_packed_sequence(is_sorted: bool, stand_in: list[str]) -> None:
+    layer, expected, _ = both(num_layers=2, bidirectional=True)
+    lengths = [4, 3, 1] if is_sorted else [1, 4, 3]
+    rows = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in lengths]
+    states = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    found = packed_results(layer, rows, is_sorted, states)
+    assert stand_in == ["forward"]
+    torch.testing.assert_close(found, packed_results(expected, rows, is_sorted, states))
+    of_rows = torch.autograd.grad([found[6]], rows, torch.ones_like(found[6]))
+    with fastlstm.backend("reference"):
+        reference = packed_results(layer, rows, is_sorted, states)
+    of_reference = torch.autograd.grad([reference[6]], rows, torch.ones_like(found[6]))
+    torch.testing.assert_close(of_rows, of_reference, rtol=1e-12, atol=1e-12)
+    packed = pack_sequence(rows, enforce_sorted=is_sorted)
+    assert {choice.backend for choice in fastlstm.explain(layer, packed).choices} == {"cudnn"}
 
 
 def test_dropout_between_layers(stand_in: list[str]) -> None:

@@ -2,7 +2,11 @@
 
 cuDNN overlaps layers and directions, so it gets a stack of them at once, where our back ends get
 one scan after another. It serves the equations of 1997 and 2000 and a projection, on rows of equal
-length. Unlike in ``nn.LSTM`` second derivatives exist: they are taken through the scans.
+length or on a packed sequence. Unlike in ``nn.LSTM`` second derivatives exist: they are taken
+through the scans.
+
+Of a packed sequence, `Sequences` has the data (N, I) as its input here, and no lengths; what says
+how many rows each step has comes beside it, and is empty for rows of equal length.
 """
 
 from collections.abc import Sequence
@@ -11,7 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
+from fastlstm.nn import packed
 from fastlstm.nn.parameters import LayerParameters
 from fastlstm.nn.stack import Sequences, StackResult, States, run_stack
 from fastlstm.nn.switches import Switches
@@ -43,7 +49,7 @@ def choose(
     switches: Switches,
     training: bool,
 ) -> Choice:
-    """Decide whether cuDNN serves a call; the arguments are those of ``run_stack``.
+    """Decide whether cuDNN serves a call; the arguments are those of `run`.
 
     Raises:
         RuntimeError: it is forced and cannot; says why.
@@ -61,7 +67,7 @@ def choose(
     call = rules.Call(
         x.dtype,
         _trains(sequences, parameters),
-        x.shape[1],
+        h_0.shape[1],
         sequences.initial[1].shape[-1],
         len(h_0),
     )
@@ -77,8 +83,18 @@ def run(
     directions: int,
     switches: Switches,
     training: bool,
+    batch_sizes: Sequence[int] = (),
 ) -> StackResult | None:
-    """What ``run_stack`` returns, without its scans; None where cuDNN does not serve the call."""
+    """What ``run_stack`` returns, without its scans; None where cuDNN does not serve the call.
+
+    Args:
+        sequences: the batch; or a packed one, see above.
+        parameters: as for ``run_stack``, and so the two after them.
+        directions: 1 or 2.
+        switches: the layers' switches.
+        training: whether dropout draws masks.
+        batch_sizes: of a packed sequence, the rows of each step.
+    """
     device_type = sequences.input.device.type
     if torch.compiler.is_compiling() or (device_type != "cuda" and forced() != CUDNN):
         return None
@@ -96,7 +112,7 @@ def run(
             here = slice(first, first + each)
             x = F.dropout(x, rate) if rate and first else x
             initial = (sequences.initial[0][here], sequences.initial[1][here])
-            x, h_n, c_n = _layers(x, initial, parameters[here], directions)
+            x, h_n, c_n = _layers(x, initial, parameters[here], directions, batch_sizes)
             of_h.append(h_n)
             of_c.append(c_n)
         return StackResult(x, (torch.cat(of_h), torch.cat(of_c)), [])
@@ -198,12 +214,13 @@ class _Sizes(NamedTuple):
     names: tuple[str, ...]  # of the parameters of a layer and direction
     hidden: int
     projection: int
+    rows: tuple[int, ...]  # of each step of a packed sequence
 
     def arguments(self, trains: bool) -> tuple[Any, ...]:
         """Those after the states, in the order of both operators."""
         dropout, batch_first, bidirectional = 0.0, False, self.directions == 2
         sizes = (_LSTM, self.hidden, self.projection, self.layers)
-        return (*sizes, batch_first, dropout, trains, bidirectional, [], None)
+        return (*sizes, batch_first, dropout, trains, bidirectional, self.rows, None)
 
     def scanned(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The same layers by our own scans, from ``_flat``'s tensors."""
@@ -213,13 +230,23 @@ class _Sizes(NamedTuple):
             LayerParameters(**dict(zip(self.names, weights[first : first + each], strict=True)))
             for first in range(0, len(weights), each)
         ]
+        batch, sequences = None, Sequences(x, (h_0, c_0))
+        if self.rows:
+            batch = packed.unpack(PackedSequence(x, torch.tensor(self.rows, device="cpu")))
+            lengths = batch.lengths.to(x.device)
+            sequences = sequences._replace(input=batch.input, lengths=lengths)
         with nothing_forced():
-            found = run_stack(Sequences(x, (h_0, c_0)), layers, self.directions, Switches(), False)
-        return (found.output, *found.final)
+            found = run_stack(sequences, layers, self.directions, Switches(), False)
+        output = found.output if batch is None else batch.pack(found.output).data
+        return (output, *found.final)
 
 
 def _layers(
-    x: Tensor, initial: States, parameters: Sequence[LayerParameters], directions: int
+    x: Tensor,
+    initial: States,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    batch_sizes: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, h_n and c_n of layers without anything between them."""
     first = parameters[0]
@@ -230,6 +257,7 @@ def _layers(
         tuple(name for name in _FIELDS if getattr(first, name) is not None),
         initial[1].shape[-1],
         0 if first.weight_hr is None else first.weight_hr.shape[0],
+        tuple(batch_sizes),
     )
     if torch.is_grad_enabled() and any_requires_grad(tensors):
         return _Stack.apply(sizes, *tensors)  # type: ignore[return-value]
@@ -248,16 +276,16 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sizes: _Sizes, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Output, h_n and c_n."""
-        output, h_n, c_n, reserve, packed = _run(sizes, tensors, trains=True)
+        output, h_n, c_n, reserve, buffer = _run(sizes, tensors, trains=True)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, output, reserve, packed)
+        ctx.save_for_backward(*tensors, output, reserve, buffer)
         ctx.sizes = sizes
         return output, h_n, c_n
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of the input, the states and each parameter."""
-        *tensors, output, reserve, packed = ctx.saved_tensors
+        *tensors, output, reserve, buffer = ctx.saved_tensors
         needs = ctx.needs_input_grad[1:]
         if all(d is None for d in cotangents):
             return (None,) * (1 + len(tensors))
@@ -271,7 +299,7 @@ class _Stack(torch.autograd.Function):
                 x,
                 weights,
                 len(ctx.sizes.names),
-                packed,
+                buffer,
                 h_0,
                 c_0,
                 output,

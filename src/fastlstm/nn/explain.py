@@ -2,14 +2,15 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm.nn import cudnn, inputs, packed
 from fastlstm.nn.cell import LSTMCell
 from fastlstm.nn.lstm import LSTM
-from fastlstm.nn.parameters import LayerParameters, shapes_of
-from fastlstm.nn.stack import directions_of, scan_arguments
+from fastlstm.nn.parameters import LayerParameters, LayerShapes, shapes_of
+from fastlstm.nn.stack import Sequences, directions_of, scan_arguments
 from fastlstm.ops import backends
 
 
@@ -63,17 +64,8 @@ def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanati
             f"got {type(layer).__module__}.{type(layer).__qualname__}"
         )
     shapes = shapes_of(parameters, directions, switches)
-    dtype = parameters[0].weight_ih.dtype
-    if isinstance(layer, LSTMCell):
-        sequences, _ = inputs.prepare_cell(input, None, shapes, dtype)  # type: ignore[arg-type]
-    else:
-        lengths, batch_first = None, layer.batch_first
-        if isinstance(input, PackedSequence):
-            inputs.check_packed(input, None)
-            batch = packed.unpack(input)
-            input, lengths, batch_first = batch.input, batch.lengths, False
-        sequences, _ = inputs.prepare(input, None, shapes, dtype, batch_first, lengths, None, None)
-    whole = cudnn.choose(sequences, parameters, directions, switches, layer.training)
+    sequences, whole_batch = _prepared(layer, input, shapes, parameters[0].weight_ih.dtype)
+    whole = cudnn.choose(whole_batch, parameters, directions, switches, layer.training)
     choices = []
     both = directions_of(sequences, directions)
     for index, of_layer in enumerate(parameters):
@@ -90,6 +82,25 @@ def explain(layer: LSTM | LSTMCell, input: Tensor | PackedSequence) -> Explanati
             reason = f"{backends.CUDNN}: {whole.reason}; {reason}"
         choices.append(Choice(number, direction.reverse, name, reason))
     return Explanation(tuple(choices))
+
+
+def _prepared(
+    layer: LSTM | LSTMCell, input: Tensor | PackedSequence, shapes: LayerShapes, dtype: torch.dtype
+) -> tuple[Sequences, Sequences]:
+    """What the scans get, and what cuDNN does."""
+    if isinstance(layer, LSTMCell):
+        sequences, _ = inputs.prepare_cell(input, None, shapes, dtype)  # type: ignore[arg-type]
+        return sequences, sequences
+    if not isinstance(input, PackedSequence):
+        first = layer.batch_first
+        sequences, _ = inputs.prepare(input, None, shapes, dtype, first, None, None, None)
+        return sequences, sequences
+    inputs.check_packed(input, None)
+    batch = packed.unpack(input)
+    sequences, _ = inputs.prepare(
+        batch.input, None, shapes, dtype, False, batch.lengths, None, None
+    )
+    return sequences, sequences._replace(input=input.data, lengths=None)
 
 
 def _input_of(parameters: LayerParameters, x: Tensor) -> Tensor:

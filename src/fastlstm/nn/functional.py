@@ -126,7 +126,12 @@ def run(
         batch.input, hx, shapes, dtype, False, batch.lengths, reset, reset_state
     )
     sequences = _in_packed_order(sequences, batch)
-    result = _run_layers(sequences, layers, directions, switches, training)
+    flat = sequences._replace(input=input.data, lengths=None)
+    sizes = input.batch_sizes.tolist()
+    whole = cudnn.run(flat, layers, directions, switches, training, sizes)
+    if whole is not None:
+        return batch.as_packed(whole.output), batch.states_out(whole.final)
+    result = run_stack(sequences, layers, directions, switches, training)
     return batch.pack(result.output), batch.states_out(result.final)
 
 

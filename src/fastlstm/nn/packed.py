@@ -35,7 +35,10 @@ class Unpacked(NamedTuple):
 
     def pack(self, output: Tensor) -> PackedSequence:
         """The output (T, B, ·), packed as the input was."""
-        data = pack_padded_sequence(output, self.lengths).data
+        return self.as_packed(pack_padded_sequence(output, self.lengths).data)
+
+    def as_packed(self, data: Tensor) -> PackedSequence:
+        """Data (N, ·) in the order of the packed input."""
         return PackedSequence(
             data,
             self.packed.batch_sizes,
