@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import fastlstm
+from fastlstm.cli import information
 
 COMMANDS = ["train", "tune", "evaluate", "predict", "data", "bench", "info"]
 
@@ -174,15 +175,34 @@ def test_info(run):
     assert (status, err) == (0, "")
     names = [re.split(r"  +", line)[0] for line in out.splitlines()]
     assert names[:3] == ["fastlstm", "torch", "numpy"]
-    assert names[-6:] == [
+    on_gpu = ["back end on the GPU", "CUDA", "cuDNN", "triton"]
+    assert names[names.index("system") :] == [
         "system",
         "back end on the CPU",
         "instruction set",
         "cores",
         "GPU",
+        *(on_gpu if torch.cuda.is_available() else ()),
         "data",
     ]
     assert re.search(r"back end on the CPU +(engine|reference)", out)
+
+
+def test_info_on_a_gpu(monkeypatch):
+    asked = []
+
+    def backend(device, **switches):
+        asked.append((device, switches))
+        return "triton-step" if switches else "cudnn"
+
+    monkeypatch.setattr(information, "_backend", backend)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA H100")
+    facts = information.facts()
+    assert facts["GPU"] == "NVIDIA H100"
+    assert facts["back end on the GPU"] == "cudnn; with layer norm triton-step"
+    assert ("cuda", {"layer_norm": True}) in asked
 
 
 def test_data_list(run):
