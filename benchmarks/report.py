@@ -1,11 +1,9 @@
 """The tables, for the terminal and for ``RESULTS.md``."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from rich.table import Table
 
 from benchmarks.floor import Calibration
+from benchmarks.grid import EMPTY, Grid, number
 from benchmarks.marks import (
     Measured,
     Outcome,
@@ -19,35 +17,6 @@ from benchmarks.records import OWN_FLOAT32, Record
 from benchmarks.variants import DENSE, LOOP, NO_RESET, PACKED, PADDED
 from fastlstm.bench import PEERS
 
-EMPTY = "–"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table before it is drawn."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
-
-    def rich(self) -> Table:
-        table = Table(title=self.title, title_justify="left", caption="\n".join(self.notes))
-        table.caption_justify = "left"
-        for index, name in enumerate(self.header):
-            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def markdown(self) -> str:
-        lines = [f"### {self.title}", ""]
-        lines.append("| " + " | ".join(self.header) + " |")
-        lines.append("|---|" + "---:|" * (len(self.header) - 1))
-        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
-        return "\n".join(lines) + "\n"
-
 
 def grids(measured: Measured) -> list[Grid]:
     """All tables for which there are records."""
@@ -59,7 +28,7 @@ def grids(measured: Measured) -> list[Grid]:
                 if records:
                     result.append(_shapes(measured, records))
     result += _variants(measured)
-    result.append(_marks(outcomes(measured)))
+    result.append(marks_grid(outcomes(measured)))
     return result
 
 
@@ -165,7 +134,8 @@ def _ratios(title: str, header: list[str], records: Sequence[Record], figures: .
     return Grid(title, [header[0], "mode", "threads", "ms", *header[1:]], rows, notes)
 
 
-def _marks(results: Sequence[Outcome]) -> Grid:
+def marks_grid(results: Sequence[Outcome]) -> Grid:
+    """The marks that were measured; how many were not."""
     rows, missing = [], 0
     for outcome in results:
         if outcome.value is None and not outcome.failed:
@@ -197,11 +167,6 @@ def ratio_cell(ratio: float | None, note: str = "") -> str:
     if note.startswith("FAILED"):
         return "FAILED"
     return EMPTY if ratio is None else f"{ratio:.2f}×"
-
-
-def number(value: float | None) -> str:
-    """A number, or a dash."""
-    return EMPTY if value is None else f"{value:.2f}"
 
 
 def calibration_lines(calibrations: Iterable[Calibration]) -> list[str]:
