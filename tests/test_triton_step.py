@@ -1,7 +1,5 @@
 """The back end "triton-step" under Triton's interpreter: every switch and every gradient."""
 
-import importlib.util
-
 import pytest
 import torch
 
@@ -11,13 +9,12 @@ from fastlstm.ops import scan
 from fastlstm.ops.triton_step import refusal
 from test_engine_bfloat16 import PLAIN, assert_near_float32
 from test_scan import COMBINATIONS, check
+from triton_interpreted import needs_interpreter
 
-needs_interpreter = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None or torch.cuda.is_available(),
-    reason="Triton has no wheel for this machine, or compiles for its GPU",
-)
 EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
 KINDS = [(), ("lengths", "reset_state", "reverse"), ("projection", "lengths"), EVERYTHING]
+# Rounding moves a cell state over the limit where a clipped one has no gradient.
+SMOOTH = tuple(one for one in EVERYTHING if one != "cell_clip")
 STARTS = ("reverse", "lengths", "reset_state")
 
 
@@ -51,7 +48,7 @@ def test_sizes_that_fill_no_tile(switches: tuple[str, ...]) -> None:
 
 
 @needs_interpreter
-@pytest.mark.parametrize("switches", [*PLAIN, *KINDS[2:]], ids="+".join)
+@pytest.mark.parametrize("switches", [*PLAIN, KINDS[2], SMOOTH], ids="+".join)
 @pytest.mark.parametrize("save_every", [1, 3])
 def test_bfloat16_is_near_float32(switches: tuple[str, ...], save_every: int) -> None:
     sizes = {"steps": 7, "rows": 5, "hidden": 33}

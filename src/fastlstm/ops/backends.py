@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from fastlstm.ops import backward, cpu, equations, rules, triton_step
+from fastlstm.ops import backward, cpu, equations, rules, triton_small, triton_step
 from fastlstm.ops.arguments import (
     BackwardCall,
     ScanArguments,
@@ -39,6 +39,15 @@ ENGINE = Backend(
 )
 
 
+TRITON_SMALL = Backend(
+    name="triton-small",
+    description="all steps in one Triton kernel that keeps the weights on the chip, for any GPU",
+    refusal=triton_small.refusal,
+    scan=triton_small.scan,
+    scan_backward=triton_small.scan_backward,
+)
+
+
 TRITON_STEP = Backend(
     name="triton-step",
     description="a product and one Triton kernel a step, for any GPU",
@@ -61,7 +70,7 @@ REFERENCE = Backend(
     scan_backward=backward.scan_backward,
 )
 
-BACKENDS: tuple[Backend, ...] = (ENGINE, TRITON_STEP, REFERENCE)
+BACKENDS: tuple[Backend, ...] = (ENGINE, TRITON_SMALL, TRITON_STEP, REFERENCE)
 """In the order in which they are asked."""
 
 CUDNN = "cudnn"
@@ -78,8 +87,8 @@ def backend(name: str) -> Iterator[None]:
     like those of ``torch.backends``: it holds in all threads.
 
     Args:
-        name: the back end's name: ``"engine"``, ``"triton-step"`` or ``"reference"``, or
-            ``"cudnn"``, which serves layers as ``torch.nn.LSTM`` has them.
+        name: the back end's name: ``"engine"``, ``"triton-small"``, ``"triton-step"`` or
+            ``"reference"``, or ``"cudnn"``, which serves layers as ``torch.nn.LSTM`` has them.
 
     Raises:
         ValueError: there is no back end of that name.

@@ -44,25 +44,34 @@ def _zoneout_backward(
 
 
 @triton.jit
+def first_of_row(t, steps, ends, REVERSE: tl.constexpr):
+    """Whether the scan begins with step t, of each row; of a reversed one at the row's own end.
+
+    `ends` is how many steps of each row are real; None if all are.
+    """
+    if REVERSE:
+        begins = t + 1 == steps
+        if ends is not None:
+            begins = begins | (t + 1 == ends)
+    else:
+        begins = t == 0
+    return begins
+
+
+@triton.jit
 def load_cell_before(
     cells, c_0, lengths, t, steps, B, first, rows, units, inside, H: tl.constexpr,
     REVERSE: tl.constexpr, work: tl.constexpr,
 ):  # fmt: skip
-    """The cell state that step t finds, before its reset; anything where the step is not real.
-
-    Of a reversed batch each row begins at its own end.
-    """
-    if REVERSE:
-        before = t + 1
-        is_first = before == steps
-        if lengths is not None:
-            is_first = is_first | (before == row_lengths(lengths, B, first, rows))
-    else:
-        before = t - 1
-        is_first = t == 0
+    """The cell state that step t finds, before its reset; anything where the step is not real."""
+    ends = None
+    if lengths is not None:
+        ends = row_lengths(lengths, B, first, rows)
+    begins = first_of_row(t, steps, ends, REVERSE)
+    before = t + 1 if REVERSE else t - 1
     at = rows * H + units
-    found = load(of_step(cells, before, B, first, H), at, inside & (is_first == 0), work)
-    return tl.where(is_first, load(c_0 + first * H, at, inside & is_first, work), found)
+    found = load(of_step(cells, before, B, first, H), at, inside & (begins == 0), work)
+    return tl.where(begins, load(c_0 + first * H, at, inside & begins, work), found)
 
 
 @triton.jit
@@ -175,7 +184,8 @@ def cell_step_backward(
     if peephole is not None:
         d_new_c += d_z_o * load(peephole, of_f + H, here, work)
     if CLIP != 0:
-        d_new_c = tl.where(tl.abs(unclipped) <= CLIP, d_new_c, 0.0)
+        limit = tl.full(unclipped.shape, CLIP, work)  # the number itself would be in float32
+        d_new_c = tl.where(tl.abs(unclipped) <= limit, d_new_c, 0.0)
 
     d_i = d_new_c * g
     d_f = d_new_c * old_c

@@ -47,8 +47,8 @@ class Launch(NamedTuple):
     @classmethod
     def over(cls, rows: int, units: int, whole_rows: bool = False) -> Launch:
         """The launch for so many rows and units; with ``whole_rows`` a program has all units."""
-        of_units = _power_of_two(units) if whole_rows else min(_power_of_two(units), 128)
-        of_rows = min(_power_of_two(rows), max(1, TILE // of_units))
+        of_units = power_of_two(units) if whole_rows else min(power_of_two(units), 128)
+        of_rows = min(power_of_two(rows), max(1, TILE // of_units))
         grid = (-(-rows // of_rows), -(-units // of_units))
         return cls(grid, of_rows, of_units, max(4, of_rows * of_units * 4 // TILE))
 
@@ -101,6 +101,6 @@ def product(
     return found if add_to is None else add_to.add_(found)
 
 
-def _power_of_two(number: int) -> int:
+def power_of_two(number: int) -> int:
     """The least that is no less."""
     return 1 << (number - 1).bit_length()
