@@ -45,6 +45,7 @@ TRITON_SMALL = Backend(
     refusal=triton_small.refusal,
     scan=triton_small.scan,
     scan_backward=triton_small.scan_backward,
+    by_measurement=True,
 )
 
 
