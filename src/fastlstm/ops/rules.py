@@ -1,7 +1,7 @@
 """Which back end was the fastest where, on a GPU: measured by `benchmarks/gpu.py`.
 
-Both tables are read from the top; the first rule that fits a call decides. They are empty until a
-GPU has been measured: then cuDNN serves what it can, and "triton-step" all else.
+Both tables are read from the top; the first rule that fits a call decides. Where none does, cuDNN
+serves what it knows and "triton-step" all else. The tables are empty, as no GPU has been measured.
 """
 
 from typing import NamedTuple
