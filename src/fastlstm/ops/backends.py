@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from fastlstm.ops import backward, cpu, equations, rules, triton_small, triton_step
+from fastlstm.ops import backward, cpu, equations, rules, triton_grid, triton_small, triton_step
 from fastlstm.ops.arguments import (
     BackwardCall,
     ScanArguments,
@@ -49,6 +49,16 @@ TRITON_SMALL = Backend(
 )
 
 
+TRITON_GRID = Backend(
+    name="triton-grid",
+    description="all steps in one Triton kernel, with R spread over the processors of the GPU",
+    refusal=triton_grid.refusal,
+    scan=triton_grid.scan,
+    scan_backward=triton_grid.scan_backward,
+    by_measurement=True,
+)
+
+
 TRITON_STEP = Backend(
     name="triton-step",
     description="a product and one Triton kernel a step, for any GPU",
@@ -71,7 +81,7 @@ REFERENCE = Backend(
     scan_backward=backward.scan_backward,
 )
 
-BACKENDS: tuple[Backend, ...] = (ENGINE, TRITON_SMALL, TRITON_STEP, REFERENCE)
+BACKENDS: tuple[Backend, ...] = (ENGINE, TRITON_SMALL, TRITON_GRID, TRITON_STEP, REFERENCE)
 """In the order in which they are asked."""
 
 CUDNN = "cudnn"
@@ -88,8 +98,9 @@ def backend(name: str) -> Iterator[None]:
     like those of ``torch.backends``: it holds in all threads.
 
     Args:
-        name: the back end's name: ``"engine"``, ``"triton-small"``, ``"triton-step"`` or
-            ``"reference"``, or ``"cudnn"``, which serves layers as ``torch.nn.LSTM`` has them.
+        name: the back end's name: ``"engine"``, ``"triton-small"``, ``"triton-grid"``,
+            ``"triton-step"`` or ``"reference"``, or ``"cudnn"``, which serves layers as
+            ``torch.nn.LSTM`` has them.
 
     Raises:
         ValueError: there is no back end of that name.

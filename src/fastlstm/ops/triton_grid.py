@@ -1,0 +1,239 @@
+"""The back end "triton-grid": all steps in one launch, with R spread over the processors of a GPU.
+
+A program has some units of some rows of the batch. It keeps their rows of R (forward) or columns
+(backward) on its processor while it walks over time, and the state of its units; what R sees of the
+other units' state it reads in every step from memory, where their programs have left it, after a
+barrier. The barrier needs all programs on the device at once: a cooperative launch.
+
+The products before and after the recurrence are torch's, as those of "triton-step". What R sees is
+in the 16 bits of the input, as the hidden state is handed out; float32 is taken apart into three
+bfloat16, or two where `torch.backends.cuda.matmul.allow_tf32` allows fewer digits.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastlstm.ops import backward, equations, triton_calls
+from fastlstm.ops.arguments import (
+    BackwardCall,
+    Cotangents,
+    ScanArguments,
+    ScanOutputs,
+    check_arguments,
+)
+from fastlstm.ops.gradients import Contributions, Forward, Gradients, Saved
+from fastlstm.ops.triton_calls import backward_kernels, input_part, is_interpreted
+from fastlstm.ops.triton_grid_plan import WARPS, Chip, Plan, backward_plan, forward_plan
+from fastlstm.ops.triton_launch import allows_tf32, constants, contiguous, on_device_of
+from fastlstm.ops.triton_step_forward import _first_seen
+
+INTERPRETED = Chip(132, 227 * 1024)
+"""Triton's interpreter plays an H100."""
+
+
+def refusal(arguments: ScanArguments) -> str | None:
+    """Why the kernels cannot serve this call, or None."""
+    reason = triton_calls.refusal(arguments)
+    if reason is not None:
+        return reason
+    x = arguments.input
+    if not is_interpreted():
+        if x.device.type != "cuda" or torch.version.hip:
+            return "it runs on NVIDIA GPUs alone"
+        if torch.cuda.get_device_capability(x.device) < (8, 0):
+            return "it needs a GPU of compute capability 8.0 or more"
+        if x.dtype == torch.float64:
+            return "it knows float32, bfloat16 and float16, and the input is torch.float64"
+    if arguments.norm_hh is not None or arguments.weight_hr is not None:
+        return "it has neither layer norm nor a projection"
+    if None in _plans(arguments, x.dtype):
+        return (
+            f"the {_chip(x.device).processors} processors of the GPU have no room for weight_hh of "
+            f"{arguments.hidden_size:,} units in {x.dtype}"
+        )
+    return None
+
+
+@cache
+def _chip(device: torch.device) -> Chip:
+    if device.type != "cuda":
+        return INTERPRETED
+    found = torch.cuda.get_device_properties(device)
+    # A kibibyte of a processor's shared memory is the driver's, for each program.
+    return Chip(found.multi_processor_count, found.shared_memory_per_multiprocessor - 1024)
+
+
+def _factors(dtype: torch.dtype) -> tuple[torch.dtype, int]:
+    """The dtype in which numbers are multiplied by R, and how many stand for one of `dtype`."""
+    if dtype == torch.float32:
+        return torch.bfloat16, 2 if allows_tf32() else 3
+    return dtype, 1
+
+
+def _plans(arguments: ScanArguments, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Those of the forward and of the backward kernel; None for one that does not fit the chip."""
+    a, (_, parts), chip = arguments, _factors(dtype), _chip(arguments.input.device)
+    rows, hidden = a.c_0.shape
+    return (
+        forward_plan(rows, hidden, parts, chip),
+        backward_plan(rows, hidden, a.gate_count, parts, chip),
+    )
+
+
+def scan(arguments: ScanArguments) -> ScanOutputs:
+    """Run one layer in one direction over all time steps."""
+    check_arguments(arguments)
+    return _scan(arguments)
+
+
+def scan_backward(call: BackwardCall) -> Gradients:
+    """The gradients that are needed."""
+    dtype = call.arguments.input.dtype
+    kernels = backward_kernels(_scan, partial(_loop, dtype), dtype)
+    return backward.scan_backward(call, kernels, widens=call.arguments.save_every != 1)
+
+
+def _scan(arguments: ScanArguments) -> ScanOutputs:
+    from fastlstm.ops.triton_grid_forward import grid_forward  # Triton takes a second to import
+
+    kept = arguments.input.dtype
+    plan, _ = _plans(arguments, kept)
+    a = contiguous(arguments)
+    steps = len(a.input)
+    of_gates, of_cells = equations.saved_shapes(a)
+    with on_device_of(a.input):
+        found = ScanOutputs(
+            a.input.new_empty((steps, *a.h_0.shape), dtype=kept),
+            a.h_0.to(kept, copy=True),  # the states, as the steps leave them
+            a.c_0.to(a.state_dtype, copy=True),
+            a.input.new_empty(of_gates, dtype=kept),
+            a.input.new_empty(of_cells, dtype=a.state_dtype),
+        )
+        vectors = plan.vectors(a.c_0, *_factors(kept))
+        plan.write(vectors, _first_seen(a))
+        _launch(
+            grid_forward,
+            plan,
+            steps,
+            a,
+            weight=plan.weight(_by_gate(a), *_factors(kept)),
+            vectors=vectors,
+            gates_x=input_part(a).contiguous(),
+            h=found.h_n,
+            c=found.c_n,
+            output=found.output,
+            gates=found.gates if a.save_every == 1 else None,
+            cells=found.cells if a.save_every == 1 else None,
+            starts=found.cells if a.save_every > 1 else None,
+            reset_h=a.reset_h,
+            every=max(a.save_every, 1),
+        )
+    return found._replace(c_n=found.c_n.to(kept))
+
+
+def _loop(
+    dtype: torch.dtype,
+    cotangents: Cotangents,
+    arguments: ScanArguments,
+    saved: Saved,
+    forward: Forward,
+) -> tuple[Contributions, tuple[Tensor, ...]]:
+    """As ``gradients.loop``, with padding (`PaddedSteps`), and with products of this dtype."""
+    from fastlstm.ops.triton_grid_backward import grid_backward  # Triton takes a second to import
+
+    _, plan = _plans(arguments, dtype)
+    a = contiguous(arguments)
+    d = Cotangents(*(None if one is None else one.contiguous() for one in cotangents))
+    with on_device_of(a.input):
+        # The gradients of the states, as the steps leave them.
+        d_h, d_c = (
+            torch.zeros_like(a.c_0, dtype=a.state_dtype) if one is None else one.clone()
+            for one in (d.h_n, d.c_n)
+        )
+        d_reset_h, d_reset_c = torch.zeros_like(d_h), torch.zeros_like(d_c)
+        d_z = torch.empty_like(saved.gates, memory_format=torch.contiguous_format)
+        shares, turns = None, len(d_z) + 1
+        if plan.shares > 1:
+            tiles = plan.groups * plan.tiles
+            shares = d_c.new_empty(tiles, plan.programs, plan.rows, plan.outputs)
+            turns *= 2  # one that makes shares, and one that adds them up
+        _launch(
+            grid_backward,
+            plan,
+            turns,
+            a,
+            weight=plan.weight(a.weight_hh.t().unsqueeze(0), *_factors(dtype)),
+            vectors=plan.vectors(d_c, *_factors(dtype)),
+            shares=shares,
+            d_h=d_h,
+            d_c=d_c,
+            d_reset_h=d_reset_h,
+            d_reset_c=d_reset_c,
+            d_z=d_z,
+            d_output=d.output,
+            d_gates=d.gates,
+            d_cells=d.cells,
+            SHARES=plan.shares,
+            gates=saved.gates.contiguous(),
+            cells=saved.cells.contiguous(),
+            c_0=a.c_0,
+        )
+    d_z = d_z.flatten(0, 1)
+    return Contributions(d_z, d_z, None, None), (d_h, d_c, d_reset_h, d_reset_c)
+
+
+def _launch(kernel: Any, plan: Plan, turns: int, a: ScanArguments, **others: Any) -> None:
+    """Run a kernel over so many turns; what both kernels read of the arguments is added here."""
+    numbers = constants(a)
+    del numbers["EPSILON"]
+    for start, stop in _stretches(turns, a.input.device):
+        kernel[plan.programs, plan.groups](
+            **others,
+            **numbers,
+            arrived=torch.zeros(plan.groups, dtype=torch.int32, device=a.input.device),
+            peephole=a.weight_peephole,
+            lengths=a.lengths,
+            reset=a.reset,
+            reset_c=a.reset_c,
+            recurrent_mask=a.recurrent_mask,
+            zoneout_cell_mask=a.zoneout_cell_mask,
+            zoneout_hidden_mask=a.zoneout_hidden_mask,
+            start=start,
+            stop=stop,
+            steps=len(a.input),
+            tiles=plan.tiles,
+            B=len(a.c_0),
+            REVERSE=a.reverse,
+            UNITS=plan.units,
+            TILE=plan.rows,
+            CHUNKS=plan.chunks,
+            PARTS=plan.parts,
+            HELD=plan.held,
+            BATCH=plan.batch,
+            num_warps=WARPS,
+            num_stages=1,
+            launch_cooperative_grid=True,
+        )
+
+
+def _stretches(turns: int, device: torch.device) -> list[tuple[int, int]]:
+    """From which to which turn a launch goes: one has all, but under the interpreter one each.
+
+    That runs one program after another, where none can wait for those that follow.
+    """
+    if device.type == "cpu":
+        return [(turn, turn + 1) for turn in range(turns)]
+    return [(0, turns)]
+
+
+def _by_gate(a: ScanArguments) -> Tensor:
+    """R with a first dimension of four gates; where they are coupled, that of i is zero."""
+    by_gate = a.weight_hh.unflatten(0, (a.gate_count, a.hidden_size))
+    if a.gate_count == 4:
+        return by_gate
+    return torch.cat((torch.zeros_like(by_gate[:1]), by_gate))

@@ -1,0 +1,217 @@
+"""The backward kernel of the back end "triton-grid".
+
+A program has the columns of R for its units. If it reads the gradients of all gates, the floor of a
+step is that of the forward kernel with GATES times as much through the second-level cache: with 64
+rows and 1,024 units 33 MB in 16 bits, 6 µs on an H100, and 200 MB or 36 µs in float32, whose
+programs have half as many units, and three parts of each number. Where that is more than a barrier
+takes, a program reads a quarter, has the columns of four times as many units, and the shares of
+each sum are added up after a second barrier: 1.5 and 9 µs, and B · H · 32 bytes for the shares
+(2 MB there). What is read of the forward pass and written takes less, B · H · 40 bytes from and to
+memory, and overlaps.
+"""
+
+# To a type checker a kernel's function raises, as it does when it is called from outside of one.
+# pyright: reportGeneralTypeIssues=false
+
+import triton
+import triton.language as tl
+
+from fastlstm.ops.triton_cell import load, load_gates, of_step, row_lengths
+from fastlstm.ops.triton_cell_backward import (
+    cell_step_backward,
+    handed_back,
+    hidden_step_backward,
+    load_cell_before,
+    reset_backward,
+)
+from fastlstm.ops.triton_grid_product import (
+    SPAN,
+    arrive,
+    hand_over,
+    nothing,
+    product,
+    slices,
+    wait_for_all,
+)
+
+
+@triton.jit
+def _saved(
+    gates, cells, c_0, d_output, lengths, turn, turns, tiles, steps, B, rows, units,
+    H: tl.constexpr, GATES: tl.constexpr, REVERSE: tl.constexpr, TILE: tl.constexpr,
+    work: tl.constexpr,
+):  # fmt: skip
+    """What a turn reads of the forward pass and of the gradients; a step has so many `turns`."""
+    t = _step_of(turn // turns, steps, REVERSE)
+    first = (tl.program_id(1) * tiles + turn % tiles).to(tl.int64) * TILE
+    inside = (first + rows < B) & (units < H)
+    at = rows * H + units
+    of_gates = of_step(gates, t, B, first, GATES * H)
+    i, f, g, o = load_gates(of_gates, rows, units, inside, H, GATES, work)
+    cell = load(of_step(cells, t, B, first, H), at, inside, work)
+    before = load_cell_before(
+        cells, c_0, lengths, t, steps, B, first, rows, units, inside, H, REVERSE, work
+    )
+    d_of_output = tl.zeros_like(cell)
+    if d_output is not None:
+        d_of_output = load(of_step(d_output, t, B, first, H), at, inside, work)
+    return i, f, g, o, cell, before, d_of_output
+
+
+@triton.jit
+def _step_of(step, steps, REVERSE: tl.constexpr):
+    """The time step of a step of the way back; one that there is for the last of these too."""
+    t = tl.maximum(steps - 1 - step, 0)
+    if REVERSE:
+        t = tl.minimum(step, steps - 1)
+    return t
+
+
+@triton.jit
+def _leave(share, shares, of_programs, OUTPUTS: tl.constexpr, TILE: tl.constexpr):
+    """Write a program's share (OUTPUTS, TILE) of the sums of a tile."""
+    rows = tl.arange(0, TILE)[:, None]
+    at = rows * OUTPUTS + tl.arange(0, OUTPUTS)[None, :]
+    tl.store(shares + of_programs * (TILE * OUTPUTS) + at, tl.trans(share))
+
+
+@triton.jit
+def _add_up(
+    shares, of_programs, rows, UNITS: tl.constexpr, SHARES: tl.constexpr, TILE: tl.constexpr,
+    work: tl.constexpr,
+):  # fmt: skip
+    """The sums (TILE, UNITS) of a program's own units, from all their shares."""
+    number = tl.program_id(0) % SHARES
+    at = rows * (SHARES * UNITS) + number * UNITS + tl.arange(0, UNITS)[None, :]
+    found = tl.zeros((TILE, UNITS), work)
+    for other in tl.static_range(SHARES):
+        of_other = shares + (of_programs - number + other) * (TILE * SHARES * UNITS)
+        found += tl.load(of_other + at, cache_modifier=".cg")
+    return found
+
+
+@triton.jit(do_not_specialize=["start", "stop", "steps", "tiles", "B"])
+def grid_backward(
+    weight, vectors, shares, arrived, d_h, d_c, d_reset_h, d_reset_c, d_z,
+    d_output, d_gates, d_cells, gates, cells, c_0,
+    peephole, lengths, reset, reset_c, recurrent_mask, zoneout_cell_mask, zoneout_hidden_mask,
+    start, stop, steps, tiles, B,
+    H: tl.constexpr, GATES: tl.constexpr, CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr,
+    ZONEOUT_HIDDEN: tl.constexpr, REVERSE: tl.constexpr,
+    UNITS: tl.constexpr, TILE: tl.constexpr, CHUNKS: tl.constexpr, PARTS: tl.constexpr,
+    HELD: tl.constexpr, BATCH: tl.constexpr, SHARES: tl.constexpr,
+):  # fmt: skip
+    """The steps from `start` to `stop` of the way back; the states' gradients are written over.
+
+    There is one more of them than of time steps: each begins with what came through R from the one
+    before it, and the last ends there. Programs are as those of `grid_forward`; `weight`, of the
+    transposed R, is (programs, PARTS, SHARES · UNITS, CHUNKS · SPAN), and `vectors`, the gradients
+    of R h, (2, all tiles, SHARES, PARTS, TILE, CHUNKS · SPAN), at first zeros.
+
+    With more than one share a step has two turns for each tile, and `start` and `stop` count both
+    kinds. In the first a program multiplies its share of the gradients by the columns of all units
+    of SHARES programs, and leaves that in `shares` (all tiles, programs, TILE, SHARES · UNITS); in
+    the second it adds up what those programs have left for its own units.
+    """
+    work: tl.constexpr = d_c.dtype.element_ty
+    WIDTH: tl.constexpr = CHUNKS * SPAN
+    OUTPUTS: tl.constexpr = SHARES * UNITS
+    turns = tiles if SHARES == 1 else 2 * tiles  # of a step
+    all_tiles = tl.num_programs(1).to(tl.int64) * tiles
+    weight += tl.program_id(0).to(tl.int64) * (PARTS * OUTPUTS * WIDTH)
+    rows = tl.arange(0, TILE)[:, None]
+    units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)[None, :]
+    resident = slices(weight, HELD, PARTS * CHUNKS, OUTPUTS, CHUNKS)
+    held = nothing(weight.dtype.element_ty, HELD, OUTPUTS)
+    i, f, g, o, cell, before, d_of_output = _saved(
+        gates, cells, c_0, d_output, lengths, start * tiles, turns, tiles, steps, B,
+        rows, units, H, GATES, REVERSE, TILE, work,
+    )  # fmt: skip
+    for turn in range(start * tiles, stop * tiles):  # each tile of each step
+        if turn == start * tiles:
+            held = slices(weight, 0, HELD, OUTPUTS, CHUNKS)
+        step = turn // turns
+        t = _step_of(step, steps, REVERSE)
+        later = _step_of(tl.maximum(step - 1, 0), steps, REVERSE)
+        place = (tl.program_id(1) * tiles + turn % tiles).to(tl.int64)
+        first = place * TILE
+        inside = (first + rows < B) & (units < H)
+        at = first * H + rows * H + units
+        alive = None
+        if lengths is not None:
+            alive = t < row_lengths(lengths, B, first, rows)
+
+        seen = vectors + ((step % 2) * all_tiles + place) * (SHARES * PARTS * TILE * WIDTH)
+        seen += (tl.program_id(0) % SHARES) * (PARTS * TILE * WIDTH)
+        of_programs = place * tl.num_programs(0) + tl.program_id(0)
+        is_whole = True
+        if SHARES == 1:
+            left_h = load(d_h, at, inside, work)
+            left_c = load(d_c, at, inside, work)
+            through_r = tl.trans(
+                product(held, resident, seen, work, OUTPUTS, TILE, CHUNKS, PARTS, HELD, BATCH)
+            )
+        else:
+            is_whole = turn // tiles % 2 == 1
+            if is_whole == 0:
+                share = product(
+                    held, resident, seen, work, OUTPUTS, TILE, CHUNKS, PARTS, HELD, BATCH
+                )
+                _leave(share, shares, of_programs, OUTPUTS, TILE)
+        if is_whole:
+            if SHARES > 1:
+                left_h = load(d_h, at, inside, work)
+                left_c = load(d_c, at, inside, work)
+                through_r = _add_up(shares, of_programs, rows, UNITS, SHARES, TILE, work)
+            left = handed_back(
+                left_h, through_r, recurrent_mask, first, rows, units, inside, H
+            )  # fmt: skip
+            if reset is not None:
+                was_real = step > 0
+                if lengths is not None:
+                    was_real = was_real & (later < row_lengths(lengths, B, first, rows))
+                total = load(d_reset_h, at, inside, work)
+                left, total = reset_backward(left, total, was_real, reset, later, B, first, rows)
+                tl.store(d_reset_h + at, total, mask=inside)
+            if step == steps:
+                tl.store(d_h + at, left, mask=inside)
+            else:
+                d_new_h, d_old_h = hidden_step_backward(
+                    left, d_of_output, alive, zoneout_hidden_mask,
+                    t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
+                )  # fmt: skip
+                tl.store(d_h + at, d_old_h, mask=inside)
+
+                d_i, d_f, d_g, d_o, d_old_c = cell_step_backward(
+                    d_new_h, left_c, i, f, g, o, cell, before,
+                    None, None, None, None, alive, d_gates, d_cells, d_z, None, None,
+                    peephole, None, None, None, reset, reset_c, zoneout_cell_mask,
+                    t, B, first, rows, units, inside, H, GATES, 0.0, CLIP, ZONEOUT_CELL,
+                )  # fmt: skip
+                if reset is not None:
+                    total = load(d_reset_c, at, inside, work)
+                    d_old_c, total = reset_backward(d_old_c, total, alive, reset, t, B, first, rows)
+                    tl.store(d_reset_c + at, total, mask=inside)
+                tl.store(d_c + at, d_old_c, mask=inside)
+
+                seen = vectors + (((step + 1) % 2) * all_tiles + place) * (
+                    SHARES * PARTS * TILE * WIDTH
+                )
+                of_f = (GATES - 3) * H + units
+                hand_over(d_f, seen, rows, of_f, inside, TILE, CHUNKS, PARTS)
+                hand_over(d_g, seen, rows, of_f + H, inside, TILE, CHUNKS, PARTS)
+                hand_over(d_o, seen, rows, of_f + 2 * H, inside, TILE, CHUNKS, PARTS)
+                if GATES == 4:
+                    hand_over(d_i, seen, rows, units, inside, TILE, CHUNKS, PARTS)
+        ends = (turn + 1) % tiles == 0 and turn + 1 < stop * tiles
+        if ends:
+            arrive(arrived + tl.program_id(1))
+        # What the next turn needs from far is on its way while the program waits.
+        ahead = tl.minimum(turn + 1, stop * tiles - 1)
+        i, f, g, o, cell, before, d_of_output = _saved(
+            gates, cells, c_0, d_output, lengths, ahead, turns, tiles, steps, B,
+            rows, units, H, GATES, REVERSE, TILE, work,
+        )  # fmt: skip
+        if ends:
+            expected = ((turn + 1) // tiles - start) * tl.num_programs(0)
+            wait_for_all(arrived + tl.program_id(1), expected)

@@ -1,0 +1,151 @@
+"""The forward kernel of the back end "triton-grid".
+
+The floor of a step is its barrier, see `triton_grid_product.py`, and one after another
+
+- what R sees of the rows of a group, 2 · PARTS bytes for each of their units, through the
+  second-level cache to each of the group's programs: with 64 rows and 1,024 units in 16 bits 8 MB
+  in all, at 5.5 TB/s on an H100 1.5 µs;
+- the product, B · GH · H, with PARTS (PARTS + 1) / 2 of them: 0.9 µs there, at the 600 TFLOP/s of
+  the instructions that take weights from registers; weights from shared memory come at 128 bytes a
+  clock, once for each tile: 0.6 µs for 128 KB.
+
+Reading W x + b and writing the outputs takes less, B · H · 30 bytes from and to memory (0.6 µs
+there), and overlaps with the rest.
+"""
+
+# To a type checker a kernel's function raises, as it does when it is called from outside of one.
+# pyright: reportGeneralTypeIssues=false
+
+import triton
+import triton.language as tl
+
+from fastlstm.ops.triton_cell import (
+    cell_step,
+    hidden_step,
+    load,
+    load_gates,
+    of_step,
+    row_lengths,
+    seen_by_recurrent,
+)
+from fastlstm.ops.triton_grid_product import (
+    SPAN,
+    arrive,
+    hand_over,
+    nothing,
+    product,
+    slices,
+    wait_for_all,
+)
+
+
+@triton.jit
+def _by_gate(z, UNITS: tl.constexpr, TILE: tl.constexpr):
+    """(4 · UNITS, TILE) as four values of (TILE, UNITS)."""
+    z = tl.permute(tl.reshape(z, (2, 2, UNITS, TILE)), (3, 2, 0, 1))
+    even, odd = tl.split(z)
+    i, g = tl.split(even)
+    f, o = tl.split(odd)
+    return i, f, g, o
+
+
+@triton.jit
+def _inputs(
+    gates_x, turn, tiles, steps, B, rows, units, H: tl.constexpr, GATES: tl.constexpr,
+    REVERSE: tl.constexpr, TILE: tl.constexpr, work: tl.constexpr,
+):  # fmt: skip
+    """W x + b of each gate, for the program's tile and step in that turn."""
+    t = turn // tiles
+    if REVERSE:
+        t = steps - 1 - t
+    first = (tl.program_id(1) * tiles + turn % tiles).to(tl.int64) * TILE
+    inside = (first + rows < B) & (units < H)
+    of_gates = of_step(gates_x, t, B, first, GATES * H)
+    return load_gates(of_gates, rows, units, inside, H, GATES, work)
+
+
+@triton.jit(do_not_specialize=["start", "stop", "steps", "tiles", "every", "B"])
+def grid_forward(
+    weight, vectors, arrived, gates_x, h, c, output, gates, cells, starts,
+    peephole, lengths, reset, reset_h, reset_c, recurrent_mask, zoneout_cell_mask,
+    zoneout_hidden_mask,
+    start, stop, steps, tiles, every, B,
+    H: tl.constexpr, GATES: tl.constexpr, CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr,
+    ZONEOUT_HIDDEN: tl.constexpr, REVERSE: tl.constexpr,
+    UNITS: tl.constexpr, TILE: tl.constexpr, CHUNKS: tl.constexpr, PARTS: tl.constexpr,
+    HELD: tl.constexpr, BATCH: tl.constexpr,
+):  # fmt: skip
+    """The steps from `start` to `stop` in the order of the scan; the states are written over.
+
+    Program (p, g) has the units from p · UNITS on and, of the batch, the g-th `tiles` tiles of TILE
+    rows. `weight` is (programs, PARTS, 4 · UNITS, CHUNKS · SPAN), with the gates one after another;
+    `vectors`, what R sees of h, is (2, all tiles, PARTS, TILE, CHUNKS · SPAN), of which even steps
+    read the first half and write the second. `arrived` has a zero for each g. Where given, `starts`
+    takes the cell state before each `every`-th step.
+    """
+    work: tl.constexpr = c.dtype.element_ty
+    OUTPUTS: tl.constexpr = 4 * UNITS
+    WIDTH: tl.constexpr = CHUNKS * SPAN
+    all_tiles = tl.num_programs(1).to(tl.int64) * tiles
+    weight += tl.program_id(0).to(tl.int64) * (PARTS * OUTPUTS * WIDTH)
+    rows = tl.arange(0, TILE)[:, None]
+    units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)[None, :]
+    resident = slices(weight, HELD, PARTS * CHUNKS, OUTPUTS, CHUNKS)
+    held = nothing(weight.dtype.element_ty, HELD, OUTPUTS)
+    x_i, x_f, x_g, x_o = _inputs(
+        gates_x, start * tiles, tiles, steps, B, rows, units, H, GATES, REVERSE, TILE, work
+    )
+    for turn in range(start * tiles, stop * tiles):  # each tile of each step
+        if turn == start * tiles:
+            held = slices(weight, 0, HELD, OUTPUTS, CHUNKS)
+        step = turn // tiles
+        t = step
+        following = tl.minimum(step + 1, steps - 1)
+        if REVERSE:
+            t = steps - 1 - step
+            following = steps - 1 - following
+        place = (tl.program_id(1) * tiles + turn % tiles).to(tl.int64)
+        first = place * TILE
+        inside = (first + rows < B) & (units < H)
+        at = first * H + rows * H + units
+        alive = None
+        if lengths is not None:
+            alive = t < row_lengths(lengths, B, first, rows)
+        before_c = load(c, at, inside, work)
+        before_h = load(h, at, inside, work)
+        if starts is not None:
+            begins = t % every == 0
+            if REVERSE:
+                begins = (t == steps - 1) | ((t + 1) % every == 0)
+            of_start = of_step(starts, t // every, B, first, H)
+            tl.store(of_start + rows * H + units, before_c, mask=inside & begins)
+
+        seen = vectors + ((step % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
+        z = product(held, resident, seen, work, OUTPUTS, TILE, CHUNKS, PARTS, HELD, BATCH)
+        r_i, r_f, r_g, r_o = _by_gate(z, UNITS, TILE)
+        state, new_h = cell_step(
+            x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before_c, alive,
+            gates, cells, peephole, None, None, None, reset, reset_c, zoneout_cell_mask,
+            t, B, first, rows, units, inside, H, GATES, 0.0, CLIP, ZONEOUT_CELL,
+        )  # fmt: skip
+        new_h = hidden_step(
+            new_h, before_h, alive, output, reset, reset_h, zoneout_hidden_mask,
+            t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
+        )  # fmt: skip
+        tl.store(c + at, state, mask=inside)
+        tl.store(h + at, new_h, mask=inside)
+        new_h = seen_by_recurrent(
+            new_h, reset, reset_h, recurrent_mask, following, B, first, rows, units, inside, H
+        )
+        seen = vectors + (((step + 1) % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
+        hand_over(new_h, seen, rows, units, inside, TILE, CHUNKS, PARTS)
+        ends = (turn + 1) % tiles == 0 and step + 1 < stop
+        if ends:
+            arrive(arrived + tl.program_id(1))
+        # What the next turn needs from far is on its way while the program waits.
+        ahead = tl.minimum(turn + 1, stop * tiles - 1)
+        x_i, x_f, x_g, x_o = _inputs(
+            gates_x, ahead, tiles, steps, B, rows, units, H, GATES, REVERSE, TILE, work
+        )
+        if ends:
+            wait_for_all(arrived + tl.program_id(1), (step + 1 - start) * tl.num_programs(0))

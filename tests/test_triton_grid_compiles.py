@@ -1,0 +1,78 @@
+"""The kernels of "triton-grid" compile for an H100, and keep their weights on the chip."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("triton_grid_compiled.py")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton has no wheel for this machine"
+)
+FEW = [(512, "fp32", 16), (1024, "bf16", 64)]
+OTHERS = [
+    (256, "bf16", 8), (256, "fp32", 64), (500, "fp32", 16), (512, "bf16", 16), (512, "bf16", 64),
+    (512, "fp32", 64), (512, "fp32", 8), (1000, "fp16", 64), (1024, "bf16", 1), (1024, "fp32", 1),
+    (1024, "fp32", 64), (1792, "bf16", 1), (1792, "bf16", 64),
+]  # fmt: skip
+
+
+def run(cache: Path, *arguments: str) -> list[Any]:
+    """What the script prints, which compiles: no interpreter may be on."""
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache)}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("everything", "cases"),
+    [
+        (False, FEW),
+        pytest.param(False, OTHERS, marks=pytest.mark.heavy),
+        pytest.param(True, FEW + OTHERS, marks=pytest.mark.heavy),
+    ],
+    ids=["plain", "plain, other sizes", "everything"],
+)
+def test_kernels_compile(everything: bool, cases: list[tuple], tmp_path: Path) -> None:
+    found = run(tmp_path, json.dumps([everything, cases]))
+    assert len(found) == 2 * len(cases)
+    for kernel in found:
+        *_, chunks, parts, held, _, _ = kernel["plan"]
+        # Each slice is read at one place: before the loop, or in its first turn if the loop is to
+        # hand it on in registers. On its way it goes through shared memory.
+        assert kernel["slices"] == chunks * parts, kernel
+        assert kernel["in_loop"] == [0, 2 * held], kernel
+        assert kernel["products"] == chunks * parts * (parts + 1) // 2, kernel
+        # The sum over the warps; a second one would have each load wait for the one before.
+        assert kernel["converted"] == 1, kernel
+        assert kernel["shared"] <= 227 * 1024, kernel
+        # Eight warps can have 255 registers a thread. A few that have no room, of 24 numbers at
+        # most, take less time than to read in more batches, or weights from shared memory.
+        assert kernel["registers"] <= 255, kernel
+        assert kernel["spilled"] <= 96, kernel
+        assert kernel["asked"] == ["ld.acquire", "ld.cg", "red.release"], kernel
+
+
+@pytest.mark.heavy
+def test_each_switch_compiles(tmp_path: Path) -> None:
+    assert len(run(tmp_path)) == 11
+
+
+def test_weights_that_are_read_in_every_turn_show() -> None:
+    from triton_grid_compiled import in_loop
+
+    load = "%2 = tt.load %1 : tensor<8x64x32x!tt.ptr<bf16>, #blocked>"
+    lines = ["scf.for %t {", f"  {load}", "  scf.if %c {", f"    {load}", "  }", "}", load]
+    assert in_loop("\n".join(lines), 64) == (1, 1)
