@@ -7,6 +7,7 @@ cannot serve a call (or that it can). They are asked in order, and the first tha
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple
 
 from fastlstm.ops import backward, cpu, equations, rules, triton_grid, triton_small, triton_step
@@ -196,7 +197,6 @@ def explain(arguments: ScanArguments) -> tuple[str, str]:
     chosen = select(arguments)
     if arguments.backend:
         return chosen.name, "forced"
-    refused = [
-        f"{candidate.name}: {refusal}" for candidate, refusal in candidates(arguments) if refusal
-    ]
+    before = takewhile(lambda asked: asked[1] is not None, candidates(arguments))
+    refused = [f"{candidate.name}: {refusal}" for candidate, refusal in before]
     return chosen.name, "; ".join([*refused, chosen.description])
