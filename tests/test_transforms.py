@@ -216,6 +216,21 @@ def test_autocast_gives_what_torch_gives() -> None:
     assert all(p.grad is not None for p in layer.parameters())
 
 
+@pytest.mark.parametrize("backend", ["reference", "engine"])
+@pytest.mark.parametrize("switches", [{}, {"layer_norm": True}], ids=str)
+def test_autocast_changes_no_backward_pass(switches: dict[str, Any], backend: str) -> None:
+    layer, x = fastlstm.LSTM(4, 5, **switches), torch.randn(7, 3, 4)
+    with fastlstm.backend(backend):
+        loss = layer(x)[0].sin().sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            of_cast = layer(x)[0].float().sin().sum()
+    for each in (loss, of_cast):
+        outside = torch.autograd.grad(each, list(layer.parameters()), retain_graph=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = torch.autograd.grad(each, list(layer.parameters()))
+        torch.testing.assert_close(inside, outside, rtol=0, atol=0)
+
+
 def test_autocast_leaves_float64_alone() -> None:
     layer, x = make_layer({}), batch(3, 2, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -160,6 +160,18 @@ def cast_by_autocast(value: Any, device_type: str, dtype: torch.dtype) -> Any:
     return value.to(dtype)
 
 
+def _autocast_backward_kernel(key: torch.DispatchKey) -> Any:
+    """Casts nothing: the tensors have the dtype of the forward pass, and keep it."""
+
+    def kernel(*arguments: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key)):
+            return torch.ops.fastlstm.scan_backward(*arguments)
+
+    return kernel
+
+
 for _device_type in ("cpu", "cuda", "xpu"):
     _key = "Autocast" + torch._C._dispatch_key_for_device(_device_type)
-    _library.impl("scan", _autocast_kernel(_device_type, getattr(torch._C.DispatchKey, _key)), _key)
+    _dispatch_key = getattr(torch._C.DispatchKey, _key)
+    _library.impl("scan", _autocast_kernel(_device_type, _dispatch_key), _key)
+    _library.impl("scan_backward", _autocast_backward_kernel(_dispatch_key), _key)
