@@ -1,6 +1,7 @@
 """Sequences by pieces that are recorded and replayed, on a stand-in for CUDA graphs."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -125,6 +126,83 @@ def test_only_so_many_graphs_are_kept(
     sizes = [str(key)[-60:].partition("torch.Size([")[2][0] for key in cuda_graphs._graphs]
     assert sizes == ["3", "4", "1"]
     assert len(recorded) == 1
+
+
+class Cuda:
+    """What of ``torch.cuda`` a recording asks for; streams by their numbers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.current = 0
+        self.made = 100
+        self.recorded_on: list[int] = []
+        for name in ("CUDAGraph", "Stream", "current_stream", "stream"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(cuda_graphs, "_asides", {})
+
+    def CUDAGraph(self) -> SimpleNamespace:
+        def begin(**options: str) -> None:
+            assert options == {"capture_error_mode": "thread_local"}
+            self.recorded_on.append(self.current)
+
+        return SimpleNamespace(capture_begin=begin, capture_end=lambda: None, replay=lambda: None)
+
+    def Stream(self, device: object) -> SimpleNamespace:
+        self.made += 1
+        return self._named(self.made)
+
+    def current_stream(self) -> SimpleNamespace:
+        return self._named(self.current)
+
+    @contextmanager
+    def stream(self, stream: SimpleNamespace) -> Iterator[None]:
+        before, self.current = self.current, stream.cuda_stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def _named(self, number: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            cuda_stream=number, device_index=0, device=None, wait_stream=lambda other: None
+        )
+
+
+def twice(given: Tensors) -> Tensors:
+    return {"found": given["x"] * 2}
+
+
+@pytest.mark.parametrize("modes", [(True, False), (False, True)], ids=str)
+def test_inference_mode_makes_graphs_for_everybody(
+    modes: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Cuda(monkeypatch)
+    with torch.inference_mode(modes[0]):
+        graph = cuda_graphs.Graph(twice, {"x": torch.ones(3)})
+    with torch.inference_mode(modes[1]):
+        graph.load({"x": torch.ones(3)})
+        graph.replay()
+    assert not graph.found["found"].is_inference()
+
+
+def test_the_graphs_of_a_stream_are_recorded_on_one_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda(monkeypatch)
+    for cuda.current in (0, 7, 0, 7):
+        cuda_graphs.Graph(twice, {"x": torch.ones(3)})
+    assert cuda.recorded_on == [101, 102, 101, 102]
+
+
+def test_a_recording_that_fails_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, calls = Cuda(monkeypatch), []
+
+    def fails_the_second_time(given: Tensors) -> Tensors:
+        calls.append(cuda.current)
+        if len(calls) == 2:
+            raise ValueError("no memory")
+        return twice(given)
+
+    with pytest.raises(ValueError, match="no memory"):
+        cuda_graphs.Graph(fails_the_second_time, {"x": torch.ones(3)})
+    assert calls == [101, 101]
 
 
 def test_what_is_worthwhile() -> None:

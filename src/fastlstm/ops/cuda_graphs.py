@@ -101,13 +101,19 @@ class Graph:
     """A function that was recorded on the current stream's device, with the memory it works in."""
 
     def __init__(self, function: Function, given: Tensors) -> None:
+        # What inference mode makes could not be written to outside of it, where this is used too.
+        with torch.inference_mode(False), torch.no_grad():
+            self._make(function, given)
+
+    def _make(self, function: Function, given: Tensors) -> None:
         self._given = {
             name: torch.empty_like(value, memory_format=torch.contiguous_format)
             for name, value in given.items()
         }
         self.load(given)
         self._graph = torch.cuda.CUDAGraph()
-        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        current = torch.cuda.current_stream()
+        aside = _aside(current)
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
             function(self._given)  # compiles what has to be, which may not happen in a recording
@@ -138,6 +144,20 @@ class Graph:
 
 
 _graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()
+_asides: dict[tuple[int, int], torch.cuda.Stream] = {}
+
+
+def _aside(current: torch.cuda.Stream) -> torch.cuda.Stream:
+    """The stream on which the graphs of a stream are recorded.
+
+    A graph works in the memory that cuBLAS has for the stream of its recording: 32 MiB on an H100,
+    which are kept. So there is one for all graphs that are replayed one after another, and no
+    other for those that may run beside them.
+    """
+    key = (current.device_index, current.cuda_stream)
+    if key not in _asides:
+        _asides[key] = torch.cuda.Stream(current.device)
+    return _asides[key]
 
 
 def _remember(key: Hashable, graph: Graph | None) -> None:
@@ -159,4 +179,5 @@ def _numerics() -> tuple[Any, ...]:
         allows_tf32(),
         products.allow_fp16_reduced_precision_reduction,
         products.allow_bf16_reduced_precision_reduction,
+        getattr(products, "allow_fp16_accumulation", False),  # from PyTorch 2.7 on
     )
