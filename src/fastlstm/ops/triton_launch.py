@@ -18,8 +18,9 @@ MOST_UNITS = 4_096
 """A program that normalises a layer has all of its units at once, in sixteen warps then."""
 
 
-# Sixteen-bit factors and a product in 32 bits: PyTorch has it for CUDA alone, from 2.8 on.
-_HAS_WIDE_PRODUCT = "dtype" in torch.ops.aten.bmm.overloads()
+# Sixteen-bit factors and a product in 32 bits: PyTorch has it for CUDA alone, from 2.8 on. (For
+# AMD's GPUs, which are called "cuda" too, the operator is there, and refuses in some versions.)
+_HAS_WIDE_PRODUCT = "dtype" in torch.ops.aten.bmm.overloads() and not torch.version.hip
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
