@@ -1,5 +1,6 @@
 """The back end "cudnn", on a stand-in for cuDNN's two operators: PyTorch's own LSTM on the CPU."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,16 +11,37 @@ from torch.nn.utils.rnn import pack_sequence
 
 import fastlstm
 from fastlstm.nn import cudnn
-from fastlstm.ops import rules
+from fastlstm.ops import backends, rules
 
 kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
+
+
+def _flatten(
+    weights: list[Tensor],
+    stride: int,
+    features: int,
+    mode: int,
+    hidden: int,
+    projection: int,
+    layers: int,
+    batch_first: bool,
+    bidirectional: bool,
+) -> Tensor:
+    """``aten::_cudnn_rnn_flatten_weight``, which moves what it is given to its result."""
+    assert (mode, batch_first) == (2, False) and weights[0].shape[1] == features
+    assert len(weights) == layers * (1 + bidirectional) * stride
+    packed = torch.cat([value.flatten() for value in weights])
+    parts = packed.split([value.numel() for value in weights])
+    for value, part in zip(weights, parts, strict=True):
+        value.set_(part.view_as(value))
+    return packed
 
 
 def _forward(
     x: Tensor,
     weights: list[Tensor],
     stride: int,
-    packed: None,
+    packed: Tensor,
     h_0: Tensor,
     c_0: Tensor,
     mode: int,
@@ -35,10 +57,11 @@ def _forward(
 ) -> tuple[Tensor, ...]:
     """``aten::_cudnn_rnn``: its reserve is the number of the graph that it keeps."""
     assert (mode, batch_first, dropout) == (2, False, 0.0)
+    assert torch.equal(packed, torch.cat([value.flatten() for value in weights]))
     assert all(value.is_contiguous() for value in (x, h_0, c_0, *weights))
     assert len(weights) == layers * (1 + bidirectional) * stride
     assert projection == (h_0.shape[-1] if stride % 2 else 0) and hidden == c_0.shape[-1]
-    inputs = [value.detach().requires_grad_() for value in (x, h_0, c_0, *weights)]
+    inputs = [value.detach().clone().requires_grad_() for value in (x, h_0, c_0, *weights)]
     with torch.enable_grad():
         states, others = tuple(inputs[1:3]), (stride >= 4, layers, 0.0, trains, bidirectional)
         if batch_sizes:
@@ -49,7 +72,7 @@ def _forward(
     reserve = torch.tensor([len(kept)])
     if trains:
         kept.append((inputs, outputs))
-    return (*(value.detach() for value in outputs), reserve, x.new_zeros(0))
+    return (*(value.detach() for value in outputs), reserve, packed)
 
 
 def _backward(
@@ -67,6 +90,7 @@ def _backward(
 ) -> tuple[Any, ...]:
     """``aten::_cudnn_rnn_backward``, which spoils the reserve as cuDNN does."""
     *_, reserve, mask = rest
+    assert packed.numel() == sum(value.numel() for value in weights)
     inputs, outputs = kept[int(reserve)]
     reserve.fill_(-1)
     d = [
@@ -93,6 +117,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     torch.use_deterministic_algorithms(False)
     kept.clear()
     monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda x: True)
+    monkeypatch.setattr(cudnn, "_flatten", _flatten)
     monkeypatch.setattr(cudnn, "_forward", counted("forward", _forward))
     monkeypatch.setattr(cudnn, "_backward", counted("backward", _backward))
     with fastlstm.backend("cudnn"):
@@ -170,6 +195,34 @@ def test_a_packed_sequence(is_sorted: bool, stand_in: list[str]) -> None:
     assert {choice.backend for choice in fastlstm.explain(layer, packed).choices} == {"cudnn"}
 
 
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("made_in", [torch.enable_grad, torch.inference_mode])
+def test_the_parameters_stay_where_they_are(mode: Any, made_in: Any, stand_in: list[str]) -> None:
+    with made_in():
+        layer = fastlstm.LSTM(3, 5).requires_grad_(made_in is not torch.inference_mode)
+        of_inference = layer.weight_hh_l0.is_inference()
+    before = [value.data_ptr() for value in layer.parameters()]
+    with mode():
+        output, _ = layer(torch.zeros(4, 2, 3))
+    assert [value.data_ptr() for value in layer.parameters()] == before
+    assert of_inference or {value._version for value in layer.parameters()} <= {0, 1}
+    if output.requires_grad:
+        output.sum().backward()
+    assert stand_in
+
+
+def test_one_step_is_not_its_own_unless_forced(
+    stand_in: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, x = fastlstm.LSTMCell(3, 5), torch.zeros(2, 3)
+    cell(x)
+    assert stand_in == ["forward"]
+    monkeypatch.setattr(cudnn, "forced", lambda: "")
+    sequences = cudnn.Sequences(x[None], (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
+    found = cudnn.choose(sequences, [cell.layer_parameters()], 1, cell._switches, True)
+    assert found == (False, "for one step it is not worth copying all weights into its order")
+
+
 def test_dropout_between_layers(stand_in: list[str]) -> None:
     layer, expected, x = both(num_layers=3, dropout=0.4, bidirectional=True)
     torch.manual_seed(3)
@@ -222,6 +275,26 @@ def test_autocast_casts_before_it(stand_in: list[str]) -> None:
     output.sum().backward()
     assert layer.weight_hh_l0.grad is not None
     assert layer.weight_hh_l0.grad.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        (choice,) = fastlstm.explain(layer, x.float()).choices
+    assert choice.backend == "cudnn"
+
+
+def test_explain_on_a_device_without_autocast() -> None:
+    layer = fastlstm.LSTM(3, 5, device="meta")
+    (choice,) = fastlstm.explain(layer, torch.zeros(4, 2, 3, device="meta")).choices
+    assert choice.backend != "cudnn"
+
+
+def test_what_a_thread_needs_forced_by_nothing_stays_forced_elsewhere() -> None:
+    seen = []
+    with fastlstm.backend("reference"):
+        with backends.nothing_forced():
+            thread = threading.Thread(target=lambda: seen.append(backends.forced()))
+            thread.start()
+            thread.join()
+            assert backends.forced() == ""
+        assert seen == [backends.forced()] == ["reference"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ Of a packed sequence, `Sequences` has the data (N, I) as its input here, and no 
 how many rows each step has comes beside it, and is empty for rows of equal length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,7 @@ _FIELDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 _LSTM = 2  # among cuDNN's kinds of recurrent networks, as PyTorch numbers them
 
+_flatten = torch.ops.aten._cudnn_rnn_flatten_weight
 _forward = torch.ops.aten._cudnn_rnn
 _backward = torch.ops.aten._cudnn_rnn_backward
 
@@ -54,6 +56,17 @@ def choose(
     Raises:
         RuntimeError: it is forced and cannot; says why.
     """
+    with _without_autocast(sequences, parameters) as cast:
+        return _choose(*cast, directions, switches, training)
+
+
+def _choose(
+    sequences: Sequences,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    switches: Switches,
+    training: bool,
+) -> Choice:
     if forced() not in ("", CUDNN):
         return Choice(False, f"{forced()} is forced")
     refused = _refusal(sequences, parameters, directions, switches, training)
@@ -64,6 +77,8 @@ def choose(
     if refused:
         return Choice(False, refused)
     x, h_0 = sequences.input, sequences.initial[0]
+    if len(x) == 1:
+        return Choice(False, "for one step it is not worth copying all weights into its order")
     call = rules.Call(
         x.dtype,
         _trains(sequences, parameters),
@@ -98,10 +113,8 @@ def run(
     device_type = sequences.input.device.type
     if torch.compiler.is_compiling() or (device_type != "cuda" and forced() != CUDNN):
         return None
-    if torch.is_autocast_enabled(device_type):
-        sequences, parameters = _cast(sequences, parameters)
-    with torch.autocast(device_type, enabled=False):
-        if not choose(sequences, parameters, directions, switches, training).serves:
+    with _without_autocast(sequences, parameters) as (sequences, parameters):
+        if not _choose(sequences, parameters, directions, switches, training).serves:
             return None
         rate = switches.dropout if training else 0.0
         # Dropout between layers is drawn by PyTorch, so that second derivatives have it too.
@@ -189,6 +202,21 @@ def _trains(sequences: Sequences, parameters: Sequence[LayerParameters]) -> bool
     return torch.is_grad_enabled() and any_requires_grad(tensors)
 
 
+@contextmanager
+def _without_autocast(
+    sequences: Sequences, parameters: Sequence[LayerParameters]
+) -> Iterator[tuple[Sequences, Sequence[LayerParameters]]]:
+    """A block in which autocast is off, since it has cast these already where it was on."""
+    device_type = sequences.input.device.type
+    known = torch.amp.is_autocast_available(device_type)
+    if not known or not torch.is_autocast_enabled(device_type):
+        yield sequences, parameters
+        return
+    cast = _cast(sequences, parameters)
+    with torch.autocast(device_type, enabled=False):
+        yield cast
+
+
 def _cast(
     sequences: Sequences, parameters: Sequence[LayerParameters]
 ) -> tuple[Sequences, list[LayerParameters]]:
@@ -233,7 +261,7 @@ class _Sizes(NamedTuple):
         batch, sequences = None, Sequences(x, (h_0, c_0))
         if self.rows:
             batch = packed.unpack(PackedSequence(x, torch.tensor(self.rows, device="cpu")))
-            lengths = batch.lengths.to(x.device)
+            lengths = batch.lengths.to(x.device, non_blocking=True)
             sequences = sequences._replace(input=batch.input, lengths=lengths)
         with nothing_forced():
             found = run_stack(sequences, layers, self.directions, Switches(), False)
@@ -266,8 +294,25 @@ def _layers(
 
 
 def _run(sizes: _Sizes, tensors: Sequence[Tensor], trains: bool) -> tuple[Tensor, ...]:
+    """Output, h_n, c_n, cuDNN's reserve, and the weights in its own order."""
     x, h_0, c_0, *weights = tensors
-    return _forward(x, weights, len(sizes.names), None, h_0, c_0, *sizes.arguments(trains))
+    buffer = _in_order_of_cudnn(sizes, x.shape[-1], weights)
+    return _forward(x, weights, len(sizes.names), buffer, h_0, c_0, *sizes.arguments(trains))
+
+
+def _in_order_of_cudnn(sizes: _Sizes, features: int, weights: Sequence[Tensor]) -> Tensor:
+    """All weights in one piece of memory.
+
+    PyTorch would do this at each call too, and each time print that it had to.
+    """
+    kind, hidden, projection, layers, batch_first, _, _, bidirectional, *_ = sizes.arguments(False)
+    with torch.no_grad():
+        # It makes what it is given views of the buffer; the parameters stay where they are.
+        copied = [value.new_empty(0).set_(value) for value in weights]  # type: ignore[call-overload]
+        return _flatten(
+            copied, len(sizes.names), features, kind, hidden, projection, layers, batch_first,
+            bidirectional,
+        )  # fmt: skip
 
 
 class _Stack(torch.autograd.Function):

@@ -5,6 +5,7 @@ cannot serve a call (or that it can). They are asked in order, and the first tha
 `rules.py` says which was measured to be the fastest, that one is asked first.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -89,6 +90,7 @@ CUDNN = "cudnn"
 """The back end that serves whole stacks of layers instead of scans: `nn.cudnn`."""
 
 _forced = ""
+_of_thread = threading.local()
 
 
 @contextmanager
@@ -107,21 +109,8 @@ def backend(name: str) -> Iterator[None]:
         ValueError: there is no back end of that name.
         RuntimeError: (from the layer) the forced back end cannot serve a call; says why.
     """
-    check_name(name)
-    with _forcing(name):
-        yield
-
-
-@contextmanager
-def nothing_forced() -> Iterator[None]:
-    """Have the usual choice inside the ``with`` block."""
-    with _forcing(""):
-        yield
-
-
-@contextmanager
-def _forcing(name: str) -> Iterator[None]:
     global _forced
+    check_name(name)
     before, _forced = _forced, name
     try:
         yield
@@ -129,9 +118,23 @@ def _forcing(name: str) -> Iterator[None]:
         _forced = before
 
 
+@contextmanager
+def nothing_forced() -> Iterator[None]:
+    """Have the usual choice inside the ``with`` block, in this thread alone.
+
+    Backward passes need it, and of several GPUs each has a thread for those.
+    """
+    before = getattr(_of_thread, "forces_nothing", False)
+    _of_thread.forces_nothing = True
+    try:
+        yield
+    finally:
+        _of_thread.forces_nothing = before
+
+
 def forced() -> str:
     """The name of the forced back end, or an empty string."""
-    return _forced
+    return "" if getattr(_of_thread, "forces_nothing", False) else _forced
 
 
 def check_name(name: str) -> None:
