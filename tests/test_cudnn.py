@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 import fastlstm
-from fastlstm.nn import cudnn
+from fastlstm.nn import cudnn, packed
 from fastlstm.ops import backends, rules
 
 kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
@@ -170,8 +170,8 @@ def packed_results(
     network: torch.nn.LSTM, rows: list[Tensor], is_sorted: bool, states: Tensor
 ) -> list[Any]:
     """Output, final states and first derivatives."""
-    packed = pack_sequence(rows, enforce_sorted=is_sorted)
-    output, (h_n, c_n) = network(packed, (states[0], states[1]))
+    batch = pack_sequence(rows, enforce_sorted=is_sorted)
+    output, (h_n, c_n) = network(batch, (states[0], states[1]))
     loss = (output.data**2).sum() + h_n.sin().sum() + c_n.exp().sum()
     slopes = torch.autograd.grad(loss, [*rows, *network.parameters()], create_graph=True)
     return [*output, h_n, c_n, *slopes]
@@ -191,8 +191,8 @@ def test_a_packed_sequence(is_sorted: bool, stand_in: list[str]) -> None:
         reference = packed_results(layer, rows, is_sorted, states)
     of_reference = torch.autograd.grad([reference[6]], rows, torch.ones_like(found[6]))
     torch.testing.assert_close(of_rows, of_reference, rtol=1e-12, atol=1e-12)
-    packed = pack_sequence(rows, enforce_sorted=is_sorted)
-    assert {choice.backend for choice in fastlstm.explain(layer, packed).choices} == {"cudnn"}
+    batch = pack_sequence(rows, enforce_sorted=is_sorted)
+    assert {choice.backend for choice in fastlstm.explain(layer, batch).choices} == {"cudnn"}
 
 
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
@@ -221,6 +221,16 @@ def test_one_step_is_not_its_own_unless_forced(
     sequences = cudnn.Sequences(x[None], (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
     found = cudnn.choose(sequences, [cell.layer_parameters()], 1, cell._switches, True)
     assert found == (False, "for one step it is not worth copying all weights into its order")
+
+
+def test_nothing_is_padded_for_it(stand_in: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, expected, _ = both()
+    batch = pack_sequence([torch.randn(n, 3, dtype=torch.float64) for n in (4, 2, 2, 1)])
+    outline, whole = packed.outline(batch), packed.unpack(batch)
+    assert outline.input.shape == whole.input.shape
+    assert outline.lengths.tolist() == whole.lengths.tolist()
+    monkeypatch.setattr(packed, "unpack", None)
+    torch.testing.assert_close(layer(batch)[0].data, expected(batch)[0].data)
 
 
 def test_dropout_between_layers(stand_in: list[str]) -> None:

@@ -37,6 +37,12 @@ _forward = torch.ops.aten._cudnn_rnn
 _backward = torch.ops.aten._cudnn_rnn_backward
 
 
+def is_asked(input: Tensor) -> bool:
+    """Whether `run` looks at a call with this input at all."""
+    is_elsewhere = input.device.type != "cuda" and forced() != CUDNN
+    return not (torch.compiler.is_compiling() or is_elsewhere)
+
+
 class Choice(NamedTuple):
     """Whether cuDNN serves a call, and why."""
 
@@ -110,8 +116,7 @@ def run(
         training: whether dropout draws masks.
         batch_sizes: of a packed sequence, the rows of each step.
     """
-    device_type = sequences.input.device.type
-    if torch.compiler.is_compiling() or (device_type != "cuda" and forced() != CUDNN):
+    if not is_asked(sequences.input):
         return None
     with _without_autocast(sequences, parameters) as (sequences, parameters):
         if not _choose(sequences, parameters, directions, switches, training).serves:

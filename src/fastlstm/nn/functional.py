@@ -121,16 +121,21 @@ def run(
     inputs.check_packed(input, lengths)
     shapes = shapes_of(layers, directions, switches)
     dtype = layers[0].weight_ih.dtype
+    if cudnn.is_asked(input.data):  # before anything is padded for the scans
+        batch = packed.outline(input)
+        sequences, _ = inputs.prepare(
+            batch.input, hx, shapes, dtype, False, None, reset, reset_state
+        )
+        flat = _in_packed_order(sequences, batch)._replace(input=input.data)
+        sizes = input.batch_sizes.tolist()
+        whole = cudnn.run(flat, layers, directions, switches, training, sizes)
+        if whole is not None:
+            return batch.as_packed(whole.output), batch.states_out(whole.final)
     batch = packed.unpack(input)
     sequences, _ = inputs.prepare(
         batch.input, hx, shapes, dtype, False, batch.lengths, reset, reset_state
     )
     sequences = _in_packed_order(sequences, batch)
-    flat = sequences._replace(input=input.data, lengths=None)
-    sizes = input.batch_sizes.tolist()
-    whole = cudnn.run(flat, layers, directions, switches, training, sizes)
-    if whole is not None:
-        return batch.as_packed(whole.output), batch.states_out(whole.final)
     result = run_stack(sequences, layers, directions, switches, training)
     return batch.pack(result.output), batch.states_out(result.final)
 
