@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import fastlstm
+from fastlstm.nn import inputs
 from modules import (
     assert_close,
     assert_same,
@@ -255,3 +256,18 @@ def test_errors_of_packed_batches() -> None:
         layer(given, (states[0], states[0]))
     with raises(RuntimeError, "input.size(-1) must be equal to input_size. Expected 3, got 2"):
         layer(packed(torch.zeros(T, B, 2), LENGTHS))
+
+
+def test_lengths_on_the_cpu_are_not_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = fastlstm.LSTM(3, 4, device="meta"), torch.zeros(5, 2, 3, device="meta")
+    lengths = torch.tensor([5, 2])
+    layer(x, lengths=lengths)
+    monkeypatch.setattr(inputs, "_is_being_recorded", lambda x: True)
+    layer(x, lengths=lengths.to("meta"))
+    with pytest.raises(ValueError) as caught:
+        layer(x, lengths=lengths)
+    assert str(caught.value) == (
+        "lengths must be on the input's device while a CUDA graph is recorded, since a graph reads "
+        "the CPU's memory only when it is replayed; nor can a PackedSequence be recorded but by "
+        "cudnn, got lengths on cpu"
+    )

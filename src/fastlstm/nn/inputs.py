@@ -185,9 +185,22 @@ def check_lengths(lengths: Tensor | None, x: Tensor, batched: bool) -> Tensor | 
         raise ValueError(
             f"lengths must be on the CPU or on the input's device {x.device}, got {lengths.device}"
         )
+    if lengths.device != x.device and _is_being_recorded(x):
+        raise ValueError(
+            "lengths must be on the input's device while a CUDA graph is recorded, since a graph "
+            "reads the CPU's memory only when it is replayed; nor can a PackedSequence be recorded "
+            f"but by cudnn, got lengths on {lengths.device}"
+        )
     lengths = lengths.to(torch.int64)
     _check_values(lengths, steps)
     return lengths.to(x.device, non_blocking=True)
+
+
+def _is_being_recorded(x: Tensor) -> bool:
+    """Whether the user has a CUDA graph record what is done with this."""
+    if torch.compiler.is_compiling() or not (x.is_cuda and has_readable_values(x)):
+        return False
+    return torch.cuda.is_current_stream_capturing()
 
 
 def _check_values(lengths: Tensor, steps: int) -> None:
