@@ -1,6 +1,5 @@
 """The back end "cudnn", on a stand-in for cuDNN's two operators: PyTorch's own LSTM on the CPU."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 import fastlstm
 from fastlstm.nn import cudnn, packed
-from fastlstm.ops import backends, rules
+from fastlstm.ops import rules
 
 kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
 
@@ -117,6 +116,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     torch.use_deterministic_algorithms(False)
     kept.clear()
     monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda x: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91_300)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(cudnn, "_flatten", _flatten)
     monkeypatch.setattr(cudnn, "_forward", counted("forward", _forward))
     monkeypatch.setattr(cudnn, "_backward", counted("backward", _backward))
@@ -296,17 +297,6 @@ def test_explain_on_a_device_without_autocast() -> None:
     assert choice.backend != "cudnn"
 
 
-def test_what_a_thread_needs_forced_by_nothing_stays_forced_elsewhere() -> None:
-    seen = []
-    with fastlstm.backend("reference"):
-        with backends.nothing_forced():
-            thread = threading.Thread(target=lambda: seen.append(backends.forced()))
-            thread.start()
-            thread.join()
-            assert backends.forced() == ""
-        assert seen == [backends.forced()] == ["reference"]
-
-
 @pytest.mark.parametrize(
     ("options", "given", "reason"),
     [
@@ -335,6 +325,20 @@ def test_it_serves_neither_traces_nor_transforms(stand_in: list[str]) -> None:
         layer.trace(torch.zeros(4, 2, 3))
     with pytest.raises(RuntimeError, match="a compiler, a transform, a mode or a subclass"):
         torch.func.grad(lambda x: layer(x)[0].sum())(torch.zeros(4, 2, 3))
+
+
+def test_an_old_one_takes_no_bfloat16(stand_in: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = fastlstm.LSTM(3, 5, dtype=torch.bfloat16), torch.zeros(4, 2, 3, dtype=torch.bfloat16)
+    layer(x)
+    assert stand_in == ["forward"]
+    for name, value in (("version", 91_002), ("capability", (7, 5))):
+        with monkeypatch.context() as context:
+            if name == "version":
+                context.setattr(torch.backends.cudnn, "version", lambda value=value: value)
+            else:
+                context.setattr(torch.cuda, "get_device_capability", lambda _, value=value: value)
+            with pytest.raises(RuntimeError, match=r"does not take torch\.bfloat16 on cpu"):
+                layer(x)
 
 
 def test_deterministic_algorithms_are_not_its_own(stand_in: list[str]) -> None:
@@ -378,18 +382,3 @@ def test_a_measured_rule_decides(stand_in: list[str], monkeypatch: pytest.Monkey
     assert cudnn.choose(*call) == (False, "our own kernels were measured to be faster")
     with torch.no_grad():
         assert cudnn.choose(*call).serves
-
-
-def test_rules() -> None:
-    table = (
-        rules.Rule("one", (torch.float32,), trains=True, rows=(1, 16), hidden=(1, 128)),
-        rules.Rule("two", (torch.float32, torch.float64), True, (1, 64), (1, 256), scans=(1, 4)),
-    )
-    call = rules.Call(torch.float32, trains=True, rows=16, hidden=128)
-    assert rules.fastest(table, call) == "one"
-    assert rules.fastest(table, call._replace(rows=17)) == "two"
-    assert rules.fastest(table, call._replace(dtype=torch.float64)) == "two"
-    assert rules.fastest(table, call._replace(scans=4)) == "two"
-    assert rules.fastest(table, call._replace(scans=5)) is None
-    assert rules.fastest(table, call._replace(trains=False)) is None
-    assert rules.fastest(table, call._replace(hidden=257)) is None

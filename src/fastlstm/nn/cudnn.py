@@ -147,7 +147,7 @@ def _refusal(
     tensors = _flat(x, sequences.initial, parameters)
     if forward_mode_is_active() or not eager.is_untransformed(tensors, x.device.type):
         return "a compiler, a transform, a mode or a subclass of tensor is at work"
-    if not torch.cudnn_is_acceptable(x) or torch.version.hip:
+    if torch.version.hip or not torch.cudnn_is_acceptable(x) or not _takes(x.dtype, x.device):
         return f"cuDNN is absent or turned off, or does not take {x.dtype} on {x.device}"
     if torch.are_deterministic_algorithms_enabled():
         return "deterministic algorithms are asked for, and cuDNN's are not in all its versions"
@@ -163,6 +163,14 @@ def _refusal(
     if not _fit(sequences, parameters, directions):
         return "a parameter's shape, dtype or device does not fit"
     return None
+
+
+def _takes(dtype: torch.dtype, device: torch.device) -> bool:
+    """What ``nn.LSTM`` asks too; from PyTorch 2.10 on it is no part of being acceptable."""
+    if dtype == torch.bfloat16:
+        version = torch.backends.cudnn.version()
+        return (version or 0) >= 91_300 and torch.cuda.get_device_capability(device) >= (8, 0)
+    return dtype in (torch.float64, torch.float32, torch.float16)
 
 
 def _switches_on(switches: Switches, training: bool) -> list[str]:
