@@ -135,13 +135,15 @@ class Cuda:
         self.current = 0
         self.made = 100
         self.recorded_on: list[int] = []
-        for name in ("CUDAGraph", "Stream", "current_stream", "stream"):
+        self.pools: list[object] = []
+        for name in ("CUDAGraph", "Stream", "current_stream", "stream", "graph_pool_handle"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         monkeypatch.setattr(cuda_graphs, "_asides", {})
 
     def CUDAGraph(self) -> SimpleNamespace:
-        def begin(**options: str) -> None:
-            assert options == {"capture_error_mode": "thread_local"}
+        def begin(pool: object, capture_error_mode: str) -> None:
+            assert capture_error_mode == "thread_local"
+            self.pools.append(pool)
             self.recorded_on.append(self.current)
 
         return SimpleNamespace(capture_begin=begin, capture_end=lambda: None, replay=lambda: None)
@@ -149,6 +151,9 @@ class Cuda:
     def Stream(self, device: object) -> SimpleNamespace:
         self.made += 1
         return self._named(self.made)
+
+    def graph_pool_handle(self) -> object:
+        return object()
 
     def current_stream(self) -> SimpleNamespace:
         return self._named(self.current)
@@ -189,6 +194,8 @@ def test_the_graphs_of_a_stream_are_recorded_on_one_other(monkeypatch: pytest.Mo
     for cuda.current in (0, 7, 0, 7):
         cuda_graphs.Graph(twice, {"x": torch.ones(3)})
     assert cuda.recorded_on == [101, 102, 101, 102]
+    first, second = cuda.pools[:2]
+    assert first is not second and cuda.pools[2:] == [first, second]
 
 
 def test_a_recording_that_fails_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

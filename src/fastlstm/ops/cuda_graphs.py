@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ LONGEST = 32
 """Steps of a piece: its launch and copies are small beside them, and it needs little memory."""
 
 _SHORTEST = 8  # steps of a sequence that is worth recording
-_MOST = 64  # graphs that are kept
+_MOST = 64  # graphs that are kept, each with the memory of what it is given and what it finds
 
 CUDAGRAPH_UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 """Tells a compiler to leave an operator out of its own graphs, in which ours cannot be recorded."""
@@ -114,16 +114,16 @@ class Graph:
         self._graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream()
         aside = _aside(current)
-        aside.wait_stream(current)
-        with torch.cuda.stream(aside):
+        aside.stream.wait_stream(current)
+        with torch.cuda.stream(aside.stream):
             function(self._given)  # compiles what has to be, which may not happen in a recording
-            self.found = self._record(function)
-        current.wait_stream(aside)
+            self.found = self._record(function, aside.pool)
+        current.wait_stream(aside.stream)
 
-    def _record(self, function: Function) -> Tensors:
+    def _record(self, function: Function, pool: Any) -> Tensors:
         # Other threads may go on with what a recording forbids. (`torch.cuda.graph` would wait for
         # the device, and empty the cache of its memory.)
-        self._graph.capture_begin(capture_error_mode="thread_local")
+        self._graph.capture_begin(pool, capture_error_mode="thread_local")
         try:
             found = function(self._given)
         except BaseException:
@@ -144,19 +144,26 @@ class Graph:
 
 
 _graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()
-_asides: dict[tuple[int, int], torch.cuda.Stream] = {}
+_asides: dict[tuple[int, int], _Aside] = {}
 
 
-def _aside(current: torch.cuda.Stream) -> torch.cuda.Stream:
-    """The stream on which the graphs of a stream are recorded.
+class _Aside(NamedTuple):
+    """Where the graphs of a stream are recorded.
 
-    A graph works in the memory that cuBLAS has for the stream of its recording: 32 MiB on an H100,
-    which are kept. So there is one for all graphs that are replayed one after another, and no
-    other for those that may run beside them.
+    They are replayed one after another, so they share memory: that of the pool, but for what each
+    of them has found, and that which cuBLAS keeps for a stream, 32 MiB on an H100. Those of
+    another stream may run beside them and share nothing.
     """
+
+    stream: torch.cuda.Stream
+    pool: Any
+
+
+def _aside(current: torch.cuda.Stream) -> _Aside:
     key = (current.device_index, current.cuda_stream)
     if key not in _asides:
-        _asides[key] = torch.cuda.Stream(current.device)
+        stream = torch.cuda.Stream(current.device)
+        _asides[key] = _Aside(stream, torch.cuda.graph_pool_handle())
     return _asides[key]
 
 
