@@ -91,7 +91,8 @@ class Estimator(BaseEstimator):
     def _build_seeded(self) -> nn.Module:
         """A new network; the caller's random state is left as it was."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._training_config().seed)
+            # Not `torch.manual_seed`: it seeds the GPUs too, which are not put back here.
+            torch.default_generator.manual_seed(self._training_config().seed)
             return self._build(self._network_config())
 
     def _train(

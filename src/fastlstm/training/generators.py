@@ -23,7 +23,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     before = get_state(device)
     random.seed(seed)
     numpy.random.seed(seed)
-    torch.manual_seed(seed)
+    # Not `torch.manual_seed`: it seeds every GPU there is, and only this device's is put back.
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        _device_module(device).manual_seed(seed)
     try:
         yield
     finally:
