@@ -15,7 +15,7 @@ from fastlstm.cli.options import PLAIN, data_from, overrides_from
 from fastlstm.report import duration, score_table
 from fastlstm.runs import Parts, Run, Task, finish, read_settings
 from fastlstm.runs.run import check_new
-from fastlstm.training import Interrupted, TrainingDisplay
+from fastlstm.training import Interrupted, TrainingDisplay, check_hardware
 
 
 def start(task: Task, values: Mapping[str, Any], console: Console) -> None:
@@ -81,6 +81,7 @@ def source_of(task: Task, values: Mapping[str, Any]) -> str:
 
 def train(run: Run, console: Console) -> None:
     """Read, train, measure, report; an interrupted run says how it goes on."""
+    check_hardware(run.settings.training)
     parts = run.read()
     console.print(describe(parts), **PLAIN)
     console.print()

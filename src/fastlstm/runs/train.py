@@ -10,7 +10,7 @@ from fastlstm.runs.outcome import Outcome, finish
 from fastlstm.runs.run import Run, check_new
 from fastlstm.runs.task import DataConfig, Task
 from fastlstm.runs.tasks import find_task
-from fastlstm.training import Event
+from fastlstm.training import Event, check_hardware
 
 
 def train(
@@ -37,6 +37,7 @@ def train(
     found = find_task(task) if isinstance(task, str) else task
     run = Run(Path(output), found, data, found.settings() if settings is None else settings)
     check_new(run.path)
+    check_hardware(run.settings.training)
     parts = run.read()
     return finish(run, run.fit(parts, on_event), parts)
 
@@ -44,5 +45,6 @@ def train(
 def resume(path: str | Path, on_event: Callable[[Event], None] | None = None) -> Outcome:
     """Go on with an interrupted run, to the same weights, and end it as `train` would have."""
     run = Run.open(path)
+    check_hardware(run.settings.training)
     parts = run.read()
     return finish(run, run.fit(parts, on_event), parts)

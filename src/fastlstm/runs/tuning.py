@@ -31,6 +31,7 @@ from fastlstm.training import (
     Metric,
     RunFolderError,
     TrainingError,
+    check_hardware,
     check_output,
 )
 
@@ -112,7 +113,9 @@ class Tuning:
             RunFolderError: the folder is not new or empty.
             ConfigError: a setting to be searched does not exist, or takes no such value.
             RunError: there is no such source.
+            TrainingError: the device is not there, or does not know the precision.
         """
+        check_hardware(self.settings.training)
         check_output(self.path)
         check_source(self.task, self.data)
         for key, space in self.space.items():
@@ -151,10 +154,13 @@ class Tuning:
 
         Raises:
             RunError: nothing is validated, or no trial came to an end.
+            TrainingError: the device is not there, or does not know the precision.
             Interrupted: a signal came; the running trial is lost, and those before are kept.
         """
         import optuna
 
+        # Every trial would fail alike, as if its settings were bad.
+        check_hardware(self.settings.training)
         first = with_validation(self.settings, parts)
         if not (self.path / TUNE).exists():
             self.save()

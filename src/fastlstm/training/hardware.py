@@ -18,10 +18,35 @@ from torch import Tensor, nn
 
 from fastlstm.training.errors import TrainingError
 from fastlstm.training.examples import map_tensors
-from fastlstm.training.settings import TrainingConfig
+from fastlstm.training.settings import Device, TrainingConfig
 
 _ACCELERATE_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 _PROJECT = "fastlstm"
+
+
+def find_device(device: Device) -> torch.device:
+    """The device of a name; `auto` is the GPU where there is one, else the CPU.
+
+    Raises:
+        TrainingError: it is not there.
+    """
+    there = "cpu"
+    if torch.accelerator.is_available():
+        there = torch.accelerator.current_accelerator().type
+    if device not in ("auto", "cpu", there):
+        raise TrainingError(f"device is {device}, and there is none: expected auto or {there}")
+    return torch.device(there if device == "auto" else device)
+
+
+def check_hardware(config: TrainingConfig) -> None:
+    """Raise, before anything slow is done, unless the device has what a training asks for.
+
+    Raises:
+        TrainingError: the device is not there, or does not know the precision.
+    """
+    device = find_device(config.device)
+    if config.precision == "float16" and device.type == "cpu":
+        raise TrainingError("precision is float16: expected float32 or bfloat16 on a CPU")
 
 
 class Hardware:
@@ -38,6 +63,7 @@ class Hardware:
 
     def __init__(self, config: TrainingConfig, trackers_folder: Path | None = None) -> None:
         self._config = config
+        check_hardware(config)
         _check_trackers(config.trackers, trackers_folder)
         # Accelerate keeps one state for the whole process; a training needs its own, and whoever
         # else uses Accelerate here finds theirs as it was.
@@ -82,8 +108,6 @@ class Hardware:
                 f"{started} processes were started, and each would train alone on "
                 f"{accelerator.device.type}: expected device cpu, or one process"
             )
-        if self._config.precision == "float16" and accelerator.device.type == "cpu":
-            raise TrainingError("precision is float16: expected float32 or bfloat16 on a CPU")
         return accelerator
 
     def __enter__(self) -> Hardware:
