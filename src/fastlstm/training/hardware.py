@@ -131,8 +131,22 @@ class Hardware:
             state._shared_state.update(content)
 
     def to_device(self, value: Any) -> Any:
-        """A tree of tensors on the device."""
-        return map_tensors(value, lambda tensor: tensor.to(self.device, non_blocking=True))
+        """A tree of tensors on the device; the host does not wait until they are there."""
+        return map_tensors(value, self._to_device)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            # From other memory the driver copies only once the GPU has done all it was given.
+            tensor = tensor.contiguous().pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def number(self, value: float | Tensor) -> Tensor:
+        """A number on the device, `()`, without waiting for it."""
+        # Not every device has float64.
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        if isinstance(value, Tensor):
+            return value.detach().to(self.device, dtype)
+        return torch.full((), value, dtype=dtype, device=self.device)
 
     def share_network(self, network: nn.Module) -> None:
         """Give every process the weights and buffers of the first."""
@@ -156,6 +170,11 @@ class Hardware:
         """Take back the scale of `backward` from the gradients."""
         self._accelerator.unscale_gradients(optimizer)
 
+    def leave_out(self) -> None:
+        """Take no step along gradients that `unscale` has seen."""
+        if self.scaler is not None:
+            self.scaler.update()
+
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
         """What scales the loss in `float16`; None in other precisions."""
@@ -165,11 +184,14 @@ class Hardware:
         """The sums of some numbers over the processes; each calls it with as many."""
         if self.processes == 1:
             return list(values)
-        # Not every device has float64.
-        dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        tensor = torch.tensor(values, dtype=dtype, device=self.device)
-        torch.distributed.all_reduce(tensor)
-        return tensor.tolist()
+        return self.add_up_unread([self.number(value) for value in values]).tolist()
+
+    def add_up_unread(self, numbers: Sequence[Tensor]) -> Tensor:
+        """The same of what `number` gave, `(N,)`, without waiting for the device."""
+        stacked = torch.stack(list(numbers))
+        if self.processes > 1:
+            torch.distributed.all_reduce(stacked)
+        return stacked
 
     def largest(self, value: int) -> int:
         """The largest of the processes' numbers."""

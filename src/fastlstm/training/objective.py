@@ -15,6 +15,8 @@ class Loss(NamedTuple):
     Attributes:
         total: scalar, differentiable: the SUM of the loss over the units of the batch.
         weight: how many units these are (examples, tokens, frames, …), or the sum of their weights.
+            A number that the device computes is best left a tensor, as all of them are read at
+            once when the device has been given the rest of its work.
         sums: further sums over the batch, such as the count of right answers; shown as averages,
             divided by `weight`. The same names for every batch.
         state: the recurrent state after the batch, for the next stretch of it: tensors in tuples,
@@ -22,7 +24,7 @@ class Loss(NamedTuple):
     """
 
     total: Tensor
-    weight: float
+    weight: float | Tensor
     sums: Mapping[str, float | Tensor] = {}
     state: Any = None
 

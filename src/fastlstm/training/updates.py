@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -103,22 +103,28 @@ class Updater:
         states: list[Any] = [None] * len(shares)
         totals = Totals()
         for index in range(count):
-            part = Totals(sums=dict.fromkeys(totals.sums, 0.0))
+            unread = _Unread(self._hardware, totals.sums)
             self.optimizer.zero_grad()
             for which, (share, stretches) in enumerate(zip(shares, cut, strict=True)):
                 if index < len(stretches):
                     loss = self._backward(stretches[index], states[which], share.factor)
                     states[which] = map_tensors(loss.state, Tensor.detach)
-                    part.add(_scaled(loss, share.factor))
-            part = self._over_all_processes(part)
+                    unread.add(loss, share.factor)
+            numbers = unread.over_all_processes()
+            total_norm = self._mean_gradient(numbers[0])
+            # The one place where an update waits for the device: all of its numbers together.
+            *values, norm = torch.cat((numbers, total_norm.to(numbers)[None])).tolist()
+            part = unread.totals(values)
             rate = rate_at((index + 0.5) / count)
             if not math.isfinite(part.loss):
                 raise self._not_finite(f"the loss became {part.loss}", shares, rate, place)
             if part.weight:
-                norm = self._step(part.weight, rate)
                 if not math.isfinite(norm) and self._config.precision != "float16":
                     message = f"the norm of the gradient became {norm}"
                     raise self._not_finite(message, shares, rate, place)
+                self._step(total_norm, rate)
+            else:
+                self._hardware.leave_out()
             totals.add(part)
         return totals, count
 
@@ -134,30 +140,23 @@ class Updater:
         self._hardware.backward(loss.total * factor)
         return loss
 
-    def _over_all_processes(self, part: Totals) -> Totals:
-        names = sorted(part.sums)
-        values = [part.weight, part.loss, *(part.sums[name] for name in names)]
-        weight, loss, *sums = self._hardware.add_up(values)
-        return Totals(weight, loss, dict(zip(names, sums, strict=True)))
-
-    def _step(self, weight: float, rate: float) -> float:
-        """Step along the mean of the gradients; returns its norm, before clipping."""
+    def _mean_gradient(self, weight: Tensor) -> Tensor:
+        """Make the mean of the gradients; returns its norm, which means nothing for weight 0."""
         self._hardware.add_up_gradients(self._parameters)
         self._hardware.unscale(self._stepper)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         for gradient in gradients:
             gradient.div_(weight)
-        total_norm = get_total_norm(gradients)
-        norm = float(total_norm)
-        if not math.isfinite(norm) and self._config.precision != "float16":
-            return norm
+        return get_total_norm(gradients)
+
+    def _step(self, total_norm: Tensor, rate: float) -> None:
+        """Step along the gradients, of this norm before clipping."""
         if self._config.max_gradient_norm is not None:
             used = [p for p in self._parameters if p.grad is not None]
             clip_grads_with_norm_(used, self._config.max_gradient_norm, total_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self._stepper.step()
-        return norm
 
     def _not_finite(
         self, what: str, shares: Sequence[Share], rate: float, place: str
@@ -194,9 +193,34 @@ def make_optimizer(
     )
 
 
-def _scaled(loss: Loss, factor: float) -> Totals:
-    return Totals(
-        float(loss.weight) * factor,
-        float(loss.total.detach()) * factor,
-        {name: float(value) * factor for name, value in loss.sums.items()},
-    )
+class _Unread:
+    """Sums over some batches that the device may still have to compute.
+
+    Args:
+        hardware: where they are.
+        names: of further sums, which are there even where no batch is added.
+    """
+
+    def __init__(self, hardware: Hardware, names: Iterable[str]) -> None:
+        self._hardware = hardware
+        self._weight = self._loss = hardware.number(0.0)
+        self._sums = {name: hardware.number(0.0) for name in names}
+
+    def add(self, loss: Loss, factor: float) -> None:
+        """Count a batch in."""
+        number = self._hardware.number
+        self._weight = self._weight + number(loss.weight) * factor
+        self._loss = self._loss + number(loss.total) * factor
+        for name, value in loss.sums.items():
+            before = self._sums.get(name, 0.0)
+            self._sums[name] = before + number(value) * factor
+
+    def over_all_processes(self) -> Tensor:
+        """All of them, `(N,)`: the weight, the loss, and the others by their names."""
+        others = [self._sums[name] for name in sorted(self._sums)]
+        return self._hardware.add_up_unread([self._weight, self._loss, *others])
+
+    def totals(self, values: Sequence[float]) -> Totals:
+        """What `over_all_processes` gave, once it is read."""
+        weight, loss, *others = values
+        return Totals(weight, loss, dict(zip(sorted(self._sums), others, strict=True)))
