@@ -12,7 +12,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastlstm.training import Loss, Metric, Sum
+from fastlstm.training import Loss, Metric, RunningSums, Sum
 
 
 class LabelledBatch(NamedTuple):
@@ -101,7 +101,7 @@ class ClassificationObjective:
         logits = self.network(batch.inputs, batch.lengths)
         total = torch.zeros((), device=batch.inputs.device)
         for name, ids in batch.ids.items():
-            weights = self.class_weights.get(name)
+            weights = class_weights_on(ids.device, self.class_weights, name)
             of_classes = None if weights is None else weights.to(logits[name])
             losses = F.cross_entropy(logits[name].float(), ids, of_classes, reduction="sum")
             total = total + self.target_weights[name] * losses
@@ -110,31 +110,44 @@ class ClassificationObjective:
 
     def evaluate(self, batches: Iterable[LabelledBatch]) -> dict[str, Sum]:
         """Accuracy, with class weights too, and cross-entropy; of several targets the mean."""
-        right, weighted, weight, loss, count = 0.0, 0.0, 0.0, 0.0, 0
+        sums, count = RunningSums("right", "weighted", "weight", "loss"), 0
         for batch in batches:
             logits = self.network(batch.inputs, batch.lengths)
-            right += float(_right_share(logits, batch.ids))
+            sums.add("right", _right_share(logits, batch.ids))
             for name, ids in batch.ids.items():
-                of_examples = self._weights_of(name, logits[name], ids)
-                weighted += float((of_examples * (logits[name].argmax(-1) == ids)).sum())
-                weight += float(of_examples.sum())
+                of_examples = self._weights_of(name, ids)
+                right = logits[name].argmax(-1) == ids
+                sums.add("weighted", (of_examples * right).sum())
+                sums.add("weight", of_examples.sum())
             losses = [
                 F.cross_entropy(logits[name].float(), ids, reduction="sum")
                 for name, ids in batch.ids.items()
             ]
-            loss += float(torch.stack(losses).mean())
+            sums.add("loss", torch.stack(losses).mean())
             count += len(batch.inputs)
-        found = {"accuracy": Sum(right, count), "loss": Sum(loss, count)}
+        read = sums.read()
+        found = {"accuracy": Sum(read["right"], count), "loss": Sum(read["loss"], count)}
         if self.class_weights:
-            found["weighted_accuracy"] = Sum(weighted, weight)
+            found["weighted_accuracy"] = Sum(read["weighted"], read["weight"])
         return found
 
-    def _weights_of(self, name: str, logits: Tensor, ids: Tensor) -> Tensor:
+    def _weights_of(self, name: str, ids: Tensor) -> Tensor:
         """What each example counts (B)."""
-        weights = self.class_weights.get(name)
+        weights = class_weights_on(ids.device, self.class_weights, name)
         if weights is None:
             return torch.ones(len(ids), device=ids.device)
-        return weights.to(logits.device)[ids]
+        return weights[ids]
+
+
+def class_weights_on(
+    device: torch.device, weights: dict[str, Tensor], name: str
+) -> Tensor | None:
+    """The class weights of a target, or None; they move to the device, and stay there."""
+    found = weights.get(name)
+    if found is not None and found.device != device:
+        # Copied for every batch, they would make the host wait for a GPU every time.
+        found = weights[name] = found.to(device)
+    return found
 
 
 def _right_share(logits: Mapping[str, Tensor], ids: Mapping[str, Tensor]) -> Tensor:

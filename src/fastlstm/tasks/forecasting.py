@@ -12,7 +12,7 @@ from torch import Tensor
 from fastlstm.data import SeriesSet, WindowBatch, Windows, latest_windows
 from fastlstm.models import Forecast, ForecastNetwork
 from fastlstm.models.windows import window_units
-from fastlstm.training import Loss, Metric, Sum
+from fastlstm.training import Loss, Metric, RunningSums, Sum
 
 PREDICTION_BATCH = 256
 """How many windows are forecast at once."""
@@ -155,19 +155,20 @@ class ForecastObjective:
         """The sum over the values to forecast, and how many there are."""
         forecast: Forecast = self.network(*batch.inputs)
         total, weight = self.network.output.loss(forecast, batch.target, unit=batch.unit)
-        return Loss(total, float(weight))
+        return Loss(total, weight)
 
     def evaluate(self, batches: Iterable[ForecastBatch]) -> dict[str, Sum]:
         """The loss, and the absolute error in units of each series."""
-        loss, error, count = 0.0, 0.0, 0.0
+        sums = RunningSums("loss", "mae", "count")
         for batch in batches:
             forecast = self.network(*batch.inputs)
             total, weight = self.network.output.loss(forecast, batch.target, unit=batch.unit)
             centre = self.network.output.centre(forecast)
-            loss += float(total)
-            error += float(((centre - batch.target) / batch.unit).abs().nansum())
-            count += float(weight)
-        return {"loss": Sum(loss, count), "mae": Sum(error, count)}
+            sums.add("loss", total)
+            sums.add("mae", ((centre - batch.target) / batch.unit).abs().nansum())
+            sums.add("count", weight)
+        read = sums.read()
+        return {name: Sum(read[name], read["count"]) for name in ("loss", "mae")}
 
 
 def latest_batches(

@@ -11,9 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastlstm.models import NO_LABEL, Tagger
+from fastlstm.models.padding import fill_padding
+from fastlstm.tasks.classification import class_weights_on
 from fastlstm.tasks.tagging_spans import SpanCounts, count_spans
 from fastlstm.tasks.tagging_steps import Piece, Steps
-from fastlstm.training import Loss, Metric, Sum
+from fastlstm.training import Loss, Metric, RunningSums, Sum
+
+
+READ_AT_ONCE = 64
+"""So many batches are measured before their answers are read, for which the host waits."""
 
 
 class TaggedBatch(NamedTuple):
@@ -23,6 +29,14 @@ class TaggedBatch(NamedTuple):
     lengths: Tensor  # (B)
     characters: Tensor | None
     ids: dict[str, Tensor]  # (B, T) for each target; -1 for a class that training never saw
+
+
+class _Decoded(NamedTuple):
+    """What was said of a batch, still on the device."""
+
+    ids: dict[str, Tensor]  # (B, T) for each target
+    said: dict[str, Tensor]  # (B, T) for each target
+    lengths: Tensor  # (B)
 
 
 class TaggedExamples:
@@ -103,9 +117,9 @@ class TaggingObjective:
         for name, ids in batch.ids.items():
             own = self._loss_of(name, scores[name], ids, batch.lengths, live)
             total = total + self.target_weights[name] * own
-            right = right + (scores[name].argmax(-1) == ids)[live].sum() / len(batch.ids)
+            right = right + ((scores[name].argmax(-1) == ids) & live).sum() / len(batch.ids)
         # With a CRF these are the steps' own best, which cost nothing; `evaluate` decodes.
-        return Loss(total, float(live.sum()), {"accuracy": right.detach()}, state)
+        return Loss(total, live.sum(), {"accuracy": right.detach()}, state)
 
     def stretches(self, batch: TaggedBatch, steps: int) -> list[TaggedBatch]:
         """A batch in stretches of time."""
@@ -126,25 +140,39 @@ class TaggingObjective:
 
     def evaluate(self, batches: Iterable[TaggedBatch]) -> dict[str, Sum]:
         """What `figures` needs: losses, right steps, and the counts of classes and of spans."""
-        losses = {name: 0.0 for name in self.classes}
+        losses = RunningSums(*self.classes)
         counts = {name: np.zeros((3, len(found))) for name, found in self.classes.items()}
         spans = {name: SpanCounts() for name in self.spans}
-        steps = 0
+        unread: list[_Decoded] = []
         for batch in batches:
             scores = self.network(batch.inputs, batch.lengths, batch.characters)
             live = _live(batch)
-            steps += int(live.sum())
-            for name, predicted in self.network.decode(scores, batch.lengths).items():
-                ids = batch.ids[name]
-                losses[name] += float(
-                    self._loss_of(name, scores[name], ids, batch.lengths, live, weighted=False)
-                )
-                counts[name] += _class_counts(ids[live], predicted[live], len(self.classes[name]))
+            for name, ids in batch.ids.items():
+                loss = self._loss_of(name, scores[name], ids, batch.lengths, live, weighted=False)
+                losses.add(name, loss)
+            said = self.network.decode(scores, batch.lengths)
+            unread.append(_Decoded(batch.ids, said, batch.lengths))
+            if len(unread) == READ_AT_ONCE:
+                self._count(unread, counts, spans)
+                unread.clear()
+        self._count(unread, counts, spans)
+        return self._sums(losses.read(), counts, spans)
+
+    def _count(
+        self,
+        unread: Sequence[_Decoded],
+        counts: Mapping[str, np.ndarray],
+        spans: Mapping[str, SpanCounts],
+    ) -> None:
+        """Count the classes and spans of some batches in."""
+        for decoded in unread:
+            lengths = decoded.lengths.tolist()
+            for name, classes in self.classes.items():
+                ids, said = decoded.ids[name].cpu().numpy(), decoded.said[name].cpu().numpy()
+                live = np.arange(ids.shape[1]) < np.array(lengths)[:, None]
+                counts[name][:] += _class_counts(ids[live], said[live], len(classes))
                 if name in spans:
-                    spans[name].add(
-                        self._count_spans(self.classes[name], ids, predicted, batch.lengths)
-                    )
-        return self._sums(losses, counts, spans, steps)
+                    spans[name].add(_count_spans(classes, ids, said, lengths))
 
     def figures(self, sums: Mapping[str, Sum]) -> dict[str, float]:
         """Accuracy, cross-entropy and, where it decides, F1; of several targets the mean.
@@ -180,36 +208,24 @@ class TaggingObjective:
             # A chain with a class that the network does not know has no likelihood.
             known = ((ids >= 0) | ~live).all(1)
             of_rows = self.network.log_likelihood({name: scores}, {name: ids.clamp(min=0)}, lengths)
-            return -of_rows[name][known].sum()
-        weights = self.class_weights.get(name) if weighted else None
+            return -_sum_of(of_rows[name], known)
+        weights = class_weights_on(ids.device, self.class_weights, name) if weighted else None
         return F.cross_entropy(
-            scores[live],
-            ids[live],
+            *_live_steps(scores, ids, live),
             None if weights is None else weights.to(scores),
             ignore_index=NO_LABEL,
             reduction="sum",
         )
-
-    def _count_spans(
-        self, classes: Sequence[Any], ids: Tensor, predicted: Tensor, lengths: Tensor
-    ) -> SpanCounts:
-        counts = SpanCounts()
-        rows = zip(ids.tolist(), predicted.tolist(), lengths.tolist(), strict=True)
-        for truth, said, length in rows:
-            # -1 would be the last class: what training never saw is no span.
-            labels = [classes[one] if one >= 0 else "O" for one in truth[:length]]
-            counts.add(count_spans(labels, [classes[one] for one in said[:length]]))
-        return counts
 
     def _sums(
         self,
         losses: Mapping[str, float],
         counts: Mapping[str, np.ndarray],
         spans: Mapping[str, SpanCounts],
-        steps: int,
     ) -> dict[str, Sum]:
         sums = {}
         for name, (hits, said, true) in counts.items():
+            steps = float(said.sum())  # at each of them one class is said
             sums[f"{name} loss"] = Sum(losses[name], steps)
             sums[f"{name} right"] = Sum(float(hits.sum()), steps)
             for k in range(len(hits)):
@@ -225,8 +241,37 @@ def _live(batch: TaggedBatch) -> Tensor:
     return steps < batch.lengths[:, None]
 
 
-def _class_counts(ids: Tensor, predicted: Tensor, classes: int) -> np.ndarray:
+def _live_steps(scores: Tensor, ids: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores (N, K) and classes (N) of the real steps; on a GPU of all, without a class.
+
+    To pick them there the host would have to wait for their number.
+    """
+    if live.device.type == "cpu":
+        return scores[live], ids[live]
+    # Not the padding's own scores: times its gradient of zero, an infinity would be NaN.
+    filled = fill_padding(scores, live)
+    return filled.flatten(0, 1), fill_padding(ids, live, NO_LABEL).flatten()
+
+
+def _sum_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """The sum of the values (N) that are chosen (N); on a GPU without waiting for their number."""
+    if values.device.type == "cpu":
+        return values[chosen].sum()
+    return torch.where(chosen, values, 0.0).sum()
+
+
+def _count_spans(
+    classes: Sequence[Any], ids: np.ndarray, predicted: np.ndarray, lengths: Sequence[int]
+) -> SpanCounts:
+    counts = SpanCounts()
+    for truth, said, length in zip(ids.tolist(), predicted.tolist(), lengths, strict=True):
+        # -1 would be the last class: what training never saw is no span.
+        labels = [classes[one] if one >= 0 else "O" for one in truth[:length]]
+        counts.add(count_spans(labels, [classes[one] for one in said[:length]]))
+    return counts
+
+
+def _class_counts(truth: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
     """For each class how often it was rightly said, said, and true: (3, K)."""
-    truth, said = ids.cpu().numpy(), predicted.cpu().numpy()
     found = (said[said == truth], said, truth[truth >= 0])
     return np.stack([np.bincount(one, minlength=classes) for one in found]).astype(float)

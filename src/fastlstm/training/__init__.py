@@ -12,6 +12,7 @@ from fastlstm.training.history import History, read_history
 from fastlstm.training.lr_find import LearningRates, lr_find
 from fastlstm.training.objective import Derived, Loss, Metric, Objective, Stretched, Sum
 from fastlstm.training.settings import TrainingConfig
+from fastlstm.training.sums import RunningSums
 
 __all__ = [
     "BatchesDone",
@@ -27,6 +28,7 @@ __all__ = [
     "Objective",
     "RunFolder",
     "RunFolderError",
+    "RunningSums",
     "Started",
     "Stretched",
     "Sum",
