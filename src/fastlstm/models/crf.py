@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from fastlstm.models.constants import is_checked_here
 from fastlstm.models.errors import ModelError, check_count
 from fastlstm.models.padding import fill_padding, live_steps
-from fastlstm.nn.inputs import has_readable_values
 
 NO_LABEL = -1
 """What stands for a label past a sequence's end."""
@@ -121,7 +121,7 @@ class LinearChainCRF(nn.Module):
             )
         labels = fill_padding(labels, live)
         count = scores.shape[2]
-        if has_readable_values(labels) and bool(((labels < 0) | (labels >= count)).any()):
+        if is_checked_here(labels) and bool(((labels < 0) | (labels >= count)).any()):
             wrong = labels[(labels < 0) | (labels >= count)][0]
             raise ModelError(f"labels must be from 0 to {count - 1}, got {int(wrong)}")
         return labels

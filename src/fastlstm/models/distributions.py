@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastlstm.models.constants import constants
 from fastlstm.models.errors import ModelError
 from fastlstm.models.outputs import Forecast, Output, check_levels
 from fastlstm.nn.inputs import has_readable_values
@@ -77,7 +78,7 @@ class NormalOutput(_LocationScaleOutput):
         return -0.5 * error.square() - spread.log() - 0.5 * math.log(2 * math.pi)
 
     def _standard_quantile(self, raw: Tensor, levels: Sequence[float]) -> Tensor:
-        return torch.special.ndtri(raw.new_tensor(levels))
+        return torch.special.ndtri(constants(levels, raw))
 
     def _standard_sample(
         self, raw: Tensor, count: int, generator: torch.Generator | None
@@ -137,7 +138,10 @@ class NegativeBinomialOutput(Output):
         return mean, F.softplus(raw[..., 1]) / scale.sqrt() + LEAST_DISPERSION
 
     def _losses(self, forecast: Forecast, target: Tensor, unit: Tensor) -> Tensor:
-        if has_readable_values(target) and bool((target < 0).any()):
+        if target.is_cuda:
+            there = (target >= 0).all()
+            torch.ops.aten._assert_async.msg(there, "counts must not be negative")
+        elif has_readable_values(target) and bool((target < 0).any()):
             raise ModelError(
                 f"counts must not be negative, got {float(target[target < 0][0])}: "
                 "use another output for this data"

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastlstm.models.constants import is_checked_here
 from fastlstm.models.errors import ModelError, check_count, check_rate
 from fastlstm.models.padding import fill_padding
-from fastlstm.nn.inputs import has_readable_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Embedding(nn.Module):
     def _check(self, ids: Tensor) -> None:
         if ids.is_floating_point() or ids.dtype == torch.bool:
             raise ModelError(f"{self.ids} must be of an integer dtype, got {ids.dtype}")
-        if torch.compiler.is_compiling() or not has_readable_values(ids) or ids.is_cuda:
-            return  # on an accelerator the look-up itself asserts, and reading would wait for it
+        if torch.compiler.is_compiling() or not is_checked_here(ids):
+            return
         wrong = (ids < 0) | (ids >= len(self.weight))
         if bool(wrong.any()):
             raise ModelError(

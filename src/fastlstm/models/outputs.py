@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastlstm.models.constants import constants
 from fastlstm.models.errors import ModelError, check_choice
 
 PointLoss = Literal["mse", "mae", "huber"]
@@ -224,7 +225,7 @@ class QuantileOutput(Output):
         values = self.values(raw)
         if self.offsets is None:
             return values
-        moved = values + values.new_tensor(self.offsets)
+        moved = values + constants(self.offsets, values)
         split = sum(level < 0.5 for level in self.levels)
         below, above = moved[..., :split], moved[..., split:]
         # Of the halves each moves away from the other: only within them can quantiles cross.
@@ -237,14 +238,14 @@ class QuantileOutput(Output):
     def _losses(self, forecast: Forecast, target: Tensor, unit: Tensor) -> Tensor:
         wanted = ((target - forecast.location) / forecast.scale).unsqueeze(-1)
         error = (wanted - self.values(forecast.raw)) * (forecast.scale / unit).unsqueeze(-1)
-        levels = error.new_tensor(self.levels)
+        levels = constants(self.levels, error)
         return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
 
     def normalised_mean(self, raw: Tensor) -> Tensor:
         """The mean of the distribution that ends at the outermost quantiles."""
         edges = (0.0, *(sum(pair) / 2 for pair in itertools.pairwise(self.levels)), 1.0)
         shares = [high - low for low, high in itertools.pairwise(edges)]
-        return (self.values(raw) * raw.new_tensor(shares)).sum(-1)
+        return (self.values(raw) * constants(shares, raw)).sum(-1)
 
     def centre(self, forecast: Forecast) -> Tensor:
         """The quantile whose level is nearest to one half: (B, H, C)."""
@@ -260,7 +261,7 @@ class QuantileOutput(Output):
                     f"{self.levels[-1]} that the network knows"
                 )
         values = self._calibrated(forecast.raw)
-        at = values.new_tensor(levels).expand(*values.shape[:-1], -1)
+        at = constants(levels, values).expand(*values.shape[:-1], -1)
         return _in_data_units(forecast, self._interpolate(values, at))
 
     def sample(
@@ -277,7 +278,7 @@ class QuantileOutput(Output):
         """The quantiles at other levels, (…, N), between the known ones."""
         if len(self.levels) == 1:
             return values.expand_as(at)
-        levels = values.new_tensor(self.levels)
+        levels = constants(self.levels, values)
         high = torch.searchsorted(levels, at.contiguous()).clamp(1, len(self.levels) - 1)
         share = (at - levels[high - 1]) / (levels[high] - levels[high - 1])
         return torch.lerp(values.gather(-1, high - 1), values.gather(-1, high), share)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastlstm.models.constants import is_checked_here
 from fastlstm.models.crf import NO_LABEL, LinearChainCRF
 from fastlstm.models.encoders import (
     ImageConfig,
@@ -258,7 +259,7 @@ def _log_softmax_of(scores: Tensor, labels: Tensor, lengths: Tensor | None) -> T
         )
     live = live_steps(scores, lengths)
     labels = fill_padding(labels, live, NO_LABEL)
-    if bool(((labels < NO_LABEL) | (labels >= scores.shape[2])).any()):
+    if is_checked_here(labels) and bool(((labels < NO_LABEL) | (labels >= scores.shape[2])).any()):
         wrong = labels[(labels < NO_LABEL) | (labels >= scores.shape[2])][0]
         raise ModelError(
             f"labels must be from 0 to {scores.shape[2] - 1}, or -1 for none, got {int(wrong)}"

@@ -60,6 +60,21 @@ def check_steps(name: str, value: Any) -> None:
         raise TaskError(f"{name} is {value!r}: expected a whole number of at least 1")
 
 
+def check_counts(series: SeriesSet) -> None:
+    """Raise a ``TaskError`` where a target is negative: no count is.
+
+    Here, as what is wrong on a GPU can only be seen there, and ends the process.
+    """
+    for name in series.columns.targets:
+        values = series.values[name]
+        negative = values < 0  # NaN is not
+        if negative.any():
+            raise TaskError(
+                f"counts must not be negative, got {values[negative][0]:g} in {name}: use another "
+                "output for this data"
+            )
+
+
 def training_part(
     series: SeriesSet, validation: float | int, horizon: int
 ) -> tuple[TimeRange, TimeRange | None]:

@@ -30,6 +30,7 @@ from fastlstm.tasks.forecasting_calibration import (
 )
 from fastlstm.tasks.forecasting_history import load_history, save_history
 from fastlstm.tasks.forecasting_input import (
+    check_counts,
     check_steps,
     is_array,
     read_array,
@@ -80,6 +81,8 @@ class SeriesEstimator(Estimator):
         on_event: Callable[[Event], None] | None = None,
     ) -> Any:
         train, held_out = training_part(series, self.validation, self.horizon)
+        if self.output == "negative_binomial":
+            check_counts(series)
         season = self.season_of(series)
         self.recipe_ = recipe = choose(
             series,
