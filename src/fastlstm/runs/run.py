@@ -109,7 +109,8 @@ class Run:
         if not resume and is_first_process():
             shutil.rmtree(self.model, ignore_errors=True)
         try:
-            return self.task.fit(self.settings, parts, self.model, resume, on_event)
+            estimator = self.task.fit(self.settings, parts, self.model, resume, on_event)
+            return self._placed(estimator)
         except BaseException:
             if new and not self.is_trained and is_first_process():
                 self._discard()
@@ -125,7 +126,12 @@ class Run:
             raise RunFolderError(
                 f"{self.path} has no model: expected the folder of a run that completed an epoch"
             )
-        return self.task.load(self.model)
+        return self._placed(self.task.load(self.model))
+
+    def _placed(self, estimator: Any) -> Any:
+        """The estimator where it was trained; where there is no such device, what is there."""
+        on_cpu = self.settings.training.device == "cpu"
+        return estimator.to("cpu" if on_cpu else "auto")
 
     def measure(self, file: Path) -> Results:
         """Measure the estimator on another file with labels; nothing is written."""

@@ -12,7 +12,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastlstm.training import Loss, Metric, RunningSums, Sum
+from fastlstm.training import Loss, Metric, RunningSums, Sum, finest
 
 
 class LabelledBatch(NamedTuple):
@@ -153,7 +153,8 @@ def class_weights_on(
 def _right_share(logits: Mapping[str, Tensor], ids: Mapping[str, Tensor]) -> Tensor:
     """How many examples are named rightly; of several targets the mean."""
     right = [(logits[name].argmax(-1) == truth).sum() for name, truth in ids.items()]
-    return torch.stack(right).double().mean()
+    shares = torch.stack(right)
+    return shares.to(finest(shares.device)).mean()
 
 
 def figures(truth: np.ndarray, probabilities: np.ndarray, most_frequent: int) -> dict[str, float]:

@@ -24,8 +24,9 @@ from fastlstm.tasks.classification import (
 )
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.estimator import Estimator
+from fastlstm.tasks.placing import beside
 from fastlstm.tasks.targets import ClassWeight, Targets
-from fastlstm.training import Event, Examples, TrainingConfig
+from fastlstm.training import Event, Examples, TrainingConfig, finest
 from fastlstm.training.batches import count_batches
 from fastlstm.training.settings import choose_epochs
 
@@ -223,13 +224,15 @@ class Classifier(ClassifierMixin, Estimator):
 
     def _probabilities(self, inputs: Inputs) -> dict[str, np.ndarray]:
         order = np.argsort(inputs.lengths, kind="stable")
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in self._targets.indexes}
+        parts: dict[str, list[torch.Tensor]] = {name: [] for name in self._targets.indexes}
         self.network_.eval()
         with torch.inference_mode():
             for first in range(0, len(order), PREDICTION_BATCH):
                 values, of_batch = inputs.batch(order[first : first + PREDICTION_BATCH].tolist())
                 of_batch = lengths_of_padded(values, of_batch)
-                for name, logits in self.network_(values, of_batch).items():
-                    parts[name].append(logits.double().softmax(dim=-1).numpy())
+                given = beside(self.network_, (values, of_batch))
+                for name, logits in self.network_(*given).items():
+                    parts[name].append(logits.to(finest(logits.device)).softmax(dim=-1))
         place = np.argsort(order)
-        return {name: np.concatenate(found)[place] for name, found in parts.items()}
+        # Read at the end, as the host would wait for a GPU at each batch.
+        return {name: torch.cat(found).cpu().numpy()[place] for name, found in parts.items()}

@@ -32,9 +32,11 @@ from fastlstm.training import (
     RunFolder,
     RunFolderError,
     TrainingConfig,
+    find_device,
     fit,
     is_first_process,
 )
+from fastlstm.training.settings import Device
 
 
 class Estimator(BaseEstimator):
@@ -118,6 +120,25 @@ class Estimator(BaseEstimator):
                 resume=resume,
                 on_event=on_event,
             )
+
+    def to(self, device: Device) -> Any:
+        """Compute predictions and scores on a device from now on, until the next `fit`.
+
+        `fit` trains where `training.device` says, and leaves the network on the CPU, as does
+        `load`. Moved, it stays where it is: its copy of the weights is made once.
+
+        Args:
+            device: "cpu", "cuda", "mps", or "auto": the GPU where there is one.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TrainingError: the device is not there.
+        """
+        check_is_fitted(self, "network_")
+        self.network_.to(find_device(device))
+        return self
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator to a new or empty folder; of several processes the first.

@@ -13,6 +13,7 @@ from fastlstm.models import ForecastNetwork
 from fastlstm.tasks.errors import TaskError
 from fastlstm.tasks.forecasting import network_inputs
 from fastlstm.tasks.forecasting_scores import interval
+from fastlstm.tasks.placing import beside
 
 MODEL = "LSTM"
 """What columns of forecasts are called."""
@@ -50,14 +51,14 @@ def forecasts_of(
     network.eval()
     with torch.inference_mode():
         for batch in batches:
-            forecast = network(*network_inputs(batch))
+            forecast = network(*beside(network, network_inputs(batch)))
             parts[""].append(network.output.centre(forecast))
             if ends:
                 levels = sorted(set(ends.values()))
                 quantiles = network.output.quantile(forecast, levels)
                 for name, end in ends.items():
                     parts[name].append(quantiles[..., levels.index(end)])
-    return {name: torch.cat(found).numpy() for name, found in parts.items()}
+    return {name: torch.cat(found).cpu().numpy() for name, found in parts.items()}
 
 
 def named_columns(series: SeriesSet, forecasts: Forecasts) -> dict[str, np.ndarray]:

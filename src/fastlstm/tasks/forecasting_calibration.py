@@ -22,6 +22,7 @@ import torch
 from fastlstm.atomic import write_atomically
 from fastlstm.models import Forecast, ForecastNetwork, ModelError, QuantileOutput
 from fastlstm.tasks.forecasting import ForecastExamples
+from fastlstm.tasks.placing import beside
 from fastlstm.training import RunFolderError
 from fastlstm.training.folder import read_object
 
@@ -83,19 +84,19 @@ def _misses(
     windows = examples.windows
     values = windows.horizon * len(windows.series.columns.targets)
     count = min(len(examples), max(1, MOST_VALUES // values))
-    found: list[list[np.ndarray]] = [[] for _ in pairs]
+    found: list[list[torch.Tensor]] = [[] for _ in pairs]
     network.eval()
     with torch.inference_mode():
         for first in range(0, count, BATCH):
-            batch = examples.batch(range(first, min(first + BATCH, count)))
+            batch = beside(network, examples.batch(range(first, min(first + BATCH, count))))
             forecast: Forecast = network(*batch.inputs)
             learned = output.values(forecast.raw)
             target = (batch.target - forecast.location) / forecast.scale
             for parts, (low, high) in zip(found, pairs, strict=True):
                 ends = [] if low is None else [learned[..., low] - target]
                 ends += [] if high is None else [target - learned[..., high]]
-                parts.append(torch.stack(ends).amax(0).flatten().numpy())
-    return map(np.concatenate, found)
+                parts.append(torch.stack(ends).amax(0).flatten())
+    return (torch.cat(parts).cpu().numpy() for parts in found)
 
 
 def save_calibration(folder: Path, network: ForecastNetwork) -> None:

@@ -12,6 +12,7 @@ import torch
 from fastlstm.data import SeriesSet, TimeRange, Windows
 from fastlstm.models import Forecast, ForecastNetwork
 from fastlstm.tasks.forecasting import network_inputs
+from fastlstm.tasks.placing import beside
 
 BATCH_VALUES = 200_000
 """How many values are forecast at once, about."""
@@ -26,7 +27,7 @@ CRPS_LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 class Measured(NamedTuple):
     """Some windows: what was forecast, what happened, and where they stand."""
 
-    forecast: Forecast
+    forecast: Forecast  # on the CPU
     target: np.ndarray  # (B, H, C)
     series: np.ndarray  # (B,)
     origin: np.ndarray  # (B,), the row of the first step
@@ -94,7 +95,8 @@ def forecast_windows(network: ForecastNetwork, windows: Windows) -> Iterator[Mea
             indices = np.arange(first, min(first + size, len(windows)))
             batch = windows.batch(indices)
             number, origin = windows.origins(indices)
-            forecast = network(*network_inputs(batch))
+            found = network(*beside(network, network_inputs(batch)))
+            forecast = Forecast(*(part.cpu() for part in found))
             yield Measured(forecast, batch.target.numpy(), number, origin)
 
 

@@ -119,7 +119,9 @@ class SeriesEstimator(Estimator):
         objective = ForecastObjective(self.network_)
         self._train(objective, examples, validation, output, resume, on_event)
         if validation is not None:
+            self.to(self._training_config().device)
             calibrate(self.network_, validation)
+            self.to("cpu")
         if output is not None and is_first_process():
             save_calibration(Path(output), self.network_)
         return self

@@ -17,7 +17,6 @@ from fastlstm.tasks.tagging_spans import SpanCounts, count_spans
 from fastlstm.tasks.tagging_steps import Piece, Steps
 from fastlstm.training import Loss, Metric, RunningSums, Sum
 
-
 READ_AT_ONCE = 64
 """So many batches are measured before their answers are read, for which the host waits."""
 

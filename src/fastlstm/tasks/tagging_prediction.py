@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fastlstm.models import Tagger
+from fastlstm.tasks.placing import beside
 from fastlstm.tasks.tagging_steps import Piece, StepBatch, Steps
 
 # Of a batch: so many sequences at most, and so many steps with their padding.
@@ -28,9 +29,10 @@ def answers(network: Tagger, steps: Steps, read: Read) -> dict[str, list[np.ndar
     network.eval()
     with torch.inference_mode():
         for indices in _batches(every):
-            batch = steps.batch([Piece(index, 0, every[index]) for index in indices])
+            pieces = [Piece(index, 0, every[index]) for index in indices]
+            batch = beside(network, steps.batch(pieces))
             for name, values in read(_scores(network, batch), batch.lengths).items():
-                for index, row in zip(indices, values, strict=True):
+                for index, row in zip(indices, values.cpu(), strict=True):
                     found[name][index] = row[: every[index]].numpy()
     return {name: [rows[index] for index in range(len(rows))] for name, rows in found.items()}
 

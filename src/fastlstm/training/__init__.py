@@ -12,7 +12,7 @@ from fastlstm.training.history import History, read_history
 from fastlstm.training.lr_find import LearningRates, lr_find
 from fastlstm.training.objective import Derived, Loss, Metric, Objective, Stretched, Sum
 from fastlstm.training.settings import TrainingConfig
-from fastlstm.training.sums import RunningSums
+from fastlstm.training.sums import RunningSums, finest
 
 __all__ = [
     "BatchesDone",
@@ -39,6 +39,7 @@ __all__ = [
     "check_output",
     "evaluate",
     "find_device",
+    "finest",
     "fit",
     "is_first_process",
     "lr_find",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fastlstm.training.errors import TrainingError
 from fastlstm.training.examples import map_tensors
 from fastlstm.training.settings import Device, TrainingConfig
+from fastlstm.training.sums import finest
 
 _ACCELERATE_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 _PROJECT = "fastlstm"
@@ -142,8 +143,7 @@ class Hardware:
 
     def number(self, value: float | Tensor) -> Tensor:
         """A number on the device, `()`, without waiting for it."""
-        # Not every device has float64.
-        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        dtype = finest(self.device)
         if isinstance(value, Tensor):
             return value.detach().to(self.device, dtype)
         return torch.full((), value, dtype=dtype, device=self.device)

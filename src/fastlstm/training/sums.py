@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def finest(device: torch.device) -> torch.dtype:
+    """float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class RunningSums:
     """Sums by name, in float64 where the device has it.
 
@@ -21,9 +26,7 @@ class RunningSums:
     def add(self, name: str, value: Tensor | float) -> None:
         """Add a number to a sum; a tensor `()` is not read."""
         if isinstance(value, Tensor):
-            # Not every device has float64.
-            dtype = torch.float32 if value.device.type == "mps" else torch.float64
-            value = value.detach().to(dtype)
+            value = value.detach().to(finest(value.device))
         self._sums[name] = self._sums[name] + value
 
     def read(self) -> dict[str, float]:
