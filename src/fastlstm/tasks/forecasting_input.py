@@ -35,7 +35,7 @@ def read_array(X: Any, columns: SeriesColumns | None, fill: Fill) -> tuple[Serie
     """
     if columns is not None and (columns.past or columns.future or columns.static):
         raise DataError("columns names covariates: expected a data frame, got an array")
-    array = np.asarray(X)
+    array = np.asarray(X.detach().cpu() if isinstance(X, torch.Tensor) else X)
     if array.ndim not in (1, 2, 3) or array.size == 0:
         raise DataError(
             f"an array of shape {array.shape}: expected (T,), (T, C) or (N, T, C), time before "

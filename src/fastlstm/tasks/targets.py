@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
@@ -171,6 +172,8 @@ def _flat(labels: Any) -> Sequence[Any]:
     """Labels as a flat sequence, from a list, an array, or a column of a data frame."""
     if isinstance(labels, (list, tuple, Labels)):
         return labels
+    if isinstance(labels, torch.Tensor):
+        labels = labels.cpu().numpy()
     array = column_or_1d(labels, warn=True)
     assert_all_finite(array, input_name="y")
     check_classification_targets(array)
