@@ -72,8 +72,9 @@ def _message(error: Exception, arguments: list[str]) -> str:
     """What an expected error says; any other is raised again."""
     if isinstance(error, _expected()):
         return str(error)
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        # Torch has no class of its own for this.
+    # Of a CPU's memory torch has no class of its own for this.
+    full = ("can't allocate memory", "out of memory")
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in full):
         return "not enough memory: try a smaller hidden size or batch size"
     # Typer's releases differ in what they call the base of the errors in arguments and in where
     # they keep it; all have this method.

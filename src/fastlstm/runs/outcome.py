@@ -20,7 +20,14 @@ from fastlstm.config import to_mapping
 from fastlstm.report import LearningCurves, Scores, Summary
 from fastlstm.runs.run import Run
 from fastlstm.runs.task import Parts
-from fastlstm.training import History, Metric, RunFolder, RunFolderError, read_history
+from fastlstm.training import (
+    History,
+    Metric,
+    RunFolder,
+    RunFolderError,
+    device_name,
+    read_history,
+)
 from fastlstm.training.folder import is_first_process
 
 SCORES = "scores.json"
@@ -139,11 +146,13 @@ def _curve(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:
 
 def _facts(run: Run, estimator: Any, parts: Parts, seconds: float) -> dict[str, str]:
     weights = sum(parameter.numel() for parameter in estimator.network_.parameters())
+    device = device_name(next(estimator.network_.parameters()).device)
     facts = {
         "trained on": f"{len(parts.train):,} {parts.noun}",
         "scored on": f"{len(parts.test):,} {parts.noun}",
         "test part": parts.note,
         "training time": report.duration(seconds),
+        "device": "" if device == "CPU" else device,
         "weights": f"{weights:,}",
         "seed": str(run.settings.training.seed),
         "date": f"{_now():%d %B %Y}",

@@ -7,7 +7,7 @@ from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
 from fastlstm.training.examples import Examples, map_tensors
 from fastlstm.training.fit import fit
 from fastlstm.training.folder import RunFolder, check_output, is_first_process
-from fastlstm.training.hardware import check_hardware, find_device
+from fastlstm.training.hardware import check_hardware, device_name, find_device
 from fastlstm.training.history import History, read_history
 from fastlstm.training.lr_find import LearningRates, lr_find
 from fastlstm.training.objective import Derived, Loss, Metric, Objective, Stretched, Sum
@@ -37,6 +37,7 @@ __all__ = [
     "TrainingError",
     "check_hardware",
     "check_output",
+    "device_name",
     "evaluate",
     "find_device",
     "finest",

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
@@ -74,6 +75,8 @@ class TrainingDisplay:
 
     def _start(self, event: Started) -> None:
         self._epochs, self._examples = event.epochs, event.examples
+        if event.device != "CPU":
+            self._print(f"[dim]on {escape(event.device)}[/]")
         behind = (event.epoch - 1) * event.examples + event.done
         if behind:
             self._print(f"[dim]resumed in epoch {event.epoch} of {event.epochs}[/]")

@@ -19,6 +19,7 @@ class Started:
         metric: the figure that decides.
         epoch: the one that it begins with, or goes on in, from 1.
         done: the examples of it that a resumed training has behind it.
+        device: what computes it: "CPU", or the name of the GPU.
     """
 
     epochs: int
@@ -26,6 +27,7 @@ class Started:
     metric: Metric
     epoch: int
     done: int
+    device: str = "CPU"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from fastlstm.training.evaluation import evaluate_on
 from fastlstm.training.events import BatchesDone, EpochDone, Event, Started
 from fastlstm.training.examples import Examples
 from fastlstm.training.folder import RunFolder
-from fastlstm.training.hardware import Hardware
+from fastlstm.training.hardware import Hardware, device_name
 from fastlstm.training.history import History
 from fastlstm.training.interrupts import StopRequest, stop_on_signals
 from fastlstm.training.objective import Objective
@@ -176,7 +176,8 @@ class _Training:
         self.hardware.start_trackers(to_mapping(self.config))
         done = min(course.batches * self.config.batch_size, len(self.train))
         metric = self.objective.metric
-        self.on_event(Started(self.epochs, len(self.train), metric, course.epoch, done))
+        name = device_name(self.hardware.device)
+        self.on_event(Started(self.epochs, len(self.train), metric, course.epoch, done, name))
 
     def _train_epoch(self) -> None:
         config, course = self.config, self.course

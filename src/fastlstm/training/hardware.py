@@ -32,11 +32,19 @@ def find_device(device: Device) -> torch.device:
         TrainingError: it is not there.
     """
     there = "cpu"
-    if torch.accelerator.is_available():
-        there = torch.accelerator.current_accelerator().type
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None and torch.accelerator.is_available():
+        there = accelerator.type
     if device not in ("auto", "cpu", there):
         raise TrainingError(f"device is {device}, and there is none: expected auto or {there}")
     return torch.device(there if device == "auto" else device)
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is called: "CPU", or the GPU's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return device.type.upper()
 
 
 def check_hardware(config: TrainingConfig) -> None:
