@@ -139,9 +139,7 @@ class ClassificationObjective:
         return weights[ids]
 
 
-def class_weights_on(
-    device: torch.device, weights: dict[str, Tensor], name: str
-) -> Tensor | None:
+def class_weights_on(device: torch.device, weights: dict[str, Tensor], name: str) -> Tensor | None:
     """The class weights of a target, or None; they move to the device, and stay there."""
     found = weights.get(name)
     if found is not None and found.device != device:

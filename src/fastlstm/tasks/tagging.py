@@ -241,11 +241,8 @@ def _live(batch: TaggedBatch) -> Tensor:
 
 
 def _live_steps(scores: Tensor, ids: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores (N, K) and classes (N) of the real steps; on a GPU of all, without a class.
-
-    To pick them there the host would have to wait for their number.
-    """
-    if live.device.type == "cpu":
+    """The scores (N, K) and classes (N) of the real steps; on a GPU of all, padding without one."""
+    if _can_pick(live.device):
         return scores[live], ids[live]
     # Not the padding's own scores: times its gradient of zero, an infinity would be NaN.
     filled = fill_padding(scores, live)
@@ -253,10 +250,15 @@ def _live_steps(scores: Tensor, ids: Tensor, live: Tensor) -> tuple[Tensor, Tens
 
 
 def _sum_of(values: Tensor, chosen: Tensor) -> Tensor:
-    """The sum of the values (N) that are chosen (N); on a GPU without waiting for their number."""
-    if values.device.type == "cpu":
+    """The sum of the values (N) that are chosen (N)."""
+    if _can_pick(values.device):
         return values[chosen].sum()
     return torch.where(chosen, values, 0.0).sum()
+
+
+def _can_pick(device: torch.device) -> bool:
+    """Whether the host knows how many there are without waiting for the device."""
+    return device.type == "cpu"
 
 
 def _count_spans(
