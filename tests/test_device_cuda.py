@@ -1,0 +1,76 @@
+"""The estimators on a GPU: what they compute there, and that nothing waits for it too early.
+
+Where there is none, `test_device_waits.py` looks for the same on the device "meta".
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from fastlstm.tasks import estimator
+from fastlstm.training import fit, map_tensors
+from test_device_waits import CASES
+from training_cases import make_clouds, make_config, make_objective
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
+
+
+@pytest.fixture(autouse=True)
+def _any_algorithm() -> Iterator[None]:
+    # cuBLAS asks for a setting of the environment, and cumsum has no other algorithm.
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_loss_does_not_wait(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, data = CASES[name]
+    given: list[Any] = []
+    monkeypatch.setattr(estimator, "fit", lambda *arguments, **named: given.extend(arguments[:2]))
+    made.training = make_config()
+    made.fit(*data)
+    objective, train = given
+    objective.network.to("cuda")
+    batch = map_tensors(train.batch(range(10)), lambda tensor: tensor.to("cuda"))
+    for mode in ("default", "error"):  # the first time constants are copied, and kernels compiled
+        torch.cuda.set_sync_debug_mode(mode)
+        objective.loss(batch, None).total.backward()
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", CASES)
+def test_trained_there_and_used_anywhere(name: str, precision: str, tmp_path: Path) -> None:
+    made, data = CASES[name]
+    made.training = make_config(epochs=2, device="cuda", precision=precision)
+    made.fit(*data, output=tmp_path / "run")
+    assert next(made.network_.parameters()).device.type == "cpu"
+    assert all(np.isfinite(record["train_loss"]) for record in made.history_.records)
+    on_cpu = answers(made, data)
+    for one, other in zip(on_cpu, answers(made.to("cuda"), data), strict=True):
+        np.testing.assert_allclose(one, other, rtol=5e-3, atol=5e-3)
+    loaded = type(made).load(tmp_path / "run")
+    for one, other in zip(on_cpu, answers(loaded, data), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def answers(made: Any, data: tuple[Any, ...]) -> list[np.ndarray]:
+    """Forecasts, or probabilities."""
+    return tree_leaves(made.predict() if len(data) == 1 else made.predict_proba(data[0]))
+
+
+def test_the_same_updates_as_on_a_cpu() -> None:
+    records = []
+    for device in ("cpu", "cuda"):
+        objective = make_objective(torch.float64)
+        train, validation = make_clouds(31, dtype=torch.float64), make_clouds(9, 1, torch.float64)
+        records.append(fit(objective, train, validation, make_config(device=device)).records)
+    for one, other in zip(*records, strict=True):
+        one["seconds"] = other["seconds"]
+        assert one == pytest.approx(other, rel=1e-6)
