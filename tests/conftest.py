@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-if not torch.cuda.is_available():
+if torch.cuda.is_available():
+    # Without it cuBLAS is not deterministic, and PyTorch refuses its products below.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+else:
     # Read when Triton is first imported, which PyTorch's compiler does too.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
