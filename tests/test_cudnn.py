@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 import fastlstm
-from fastlstm.nn import cudnn, packed
+from fastlstm.nn import cudnn, cudnn_layers, packed
+from fastlstm.nn.stack import Sequences
 from fastlstm.ops import rules
 
 kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
@@ -118,9 +119,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda x: True)
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91_300)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(cudnn, "_flatten", _flatten)
-    monkeypatch.setattr(cudnn, "_forward", counted("forward", _forward))
-    monkeypatch.setattr(cudnn, "_backward", counted("backward", _backward))
+    monkeypatch.setattr(cudnn_layers, "_flatten", _flatten)
+    monkeypatch.setattr(cudnn_layers, "_forward", counted("forward", _forward))
+    monkeypatch.setattr(cudnn_layers, "_backward", counted("backward", _backward))
     with fastlstm.backend("cudnn"):
         yield called
 
@@ -219,7 +220,7 @@ def test_one_step_is_not_its_own_unless_forced(
     cell(x)
     assert stand_in == ["forward"]
     monkeypatch.setattr(cudnn, "forced", lambda: "")
-    sequences = cudnn.Sequences(x[None], (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
+    sequences = Sequences(x[None], (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
     found = cudnn.choose(sequences, [cell.layer_parameters()], 1, cell._switches, True)
     assert found == (False, "for one step it is not worth copying all weights into its order")
 
@@ -374,7 +375,7 @@ def test_explain(stand_in: list[str]) -> None:
 def test_a_measured_rule_decides(stand_in: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cudnn, "forced", lambda: "")
     layer = fastlstm.LSTM(3, 5)
-    sequences = cudnn.Sequences(torch.zeros(4, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
+    sequences = Sequences(torch.zeros(4, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
     call = (sequences, layer.layer_parameters(), 1, layer._switches, True)
     assert cudnn.choose(*call).serves
     ours = rules.Rule("scan", (torch.float32,), trains=True, rows=(1, 4), hidden=(5, 8))
