@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
 
 from benchmarks.gpu_plan import NN_LSTM
+from fastlstm.bench.timing import no_garbage_collection
 
 WARM_UP = 2
 """Calls before the first that counts."""
@@ -93,7 +92,7 @@ def alternate(
     """
     found: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
-    with _no_garbage_collection():
+    with no_garbage_collection():
         for index in range(max(samples.values(), default=0)):
             shift = index % len(names)
             for name in names[shift:] + names[:shift]:
@@ -136,15 +135,3 @@ def rate(call: Callable[[], object], clock: Clock, samples: int = 9) -> float:
     """Calls a second, at best."""
     warm_up(call, clock)
     return 1.0 / min(clock.seconds(call) for _ in range(samples))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -1,6 +1,7 @@
 """The back end "cudnn", on a stand-in for cuDNN's two operators: PyTorch's own LSTM on the CPU."""
 
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,98 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
+import cudnn_operators as operators
 import fastlstm
 from fastlstm.nn import cudnn, cudnn_layers, packed
 from fastlstm.nn.stack import Sequences
 from fastlstm.ops import rules
-
-kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
-
-
-def _flatten(
-    weights: list[Tensor],
-    stride: int,
-    features: int,
-    mode: int,
-    hidden: int,
-    projection: int,
-    layers: int,
-    batch_first: bool,
-    bidirectional: bool,
-) -> Tensor:
-    """``aten::_cudnn_rnn_flatten_weight``, which moves what it is given to its result."""
-    assert (mode, batch_first) == (2, False) and weights[0].shape[1] == features
-    assert len(weights) == layers * (1 + bidirectional) * stride
-    packed = torch.cat([value.flatten() for value in weights])
-    parts = packed.split([value.numel() for value in weights])
-    for value, part in zip(weights, parts, strict=True):
-        value.set_(part.view_as(value))
-    return packed
-
-
-def _forward(
-    x: Tensor,
-    weights: list[Tensor],
-    stride: int,
-    packed: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    mode: int,
-    hidden: int,
-    projection: int,
-    layers: int,
-    batch_first: bool,
-    dropout: float,
-    trains: bool,
-    bidirectional: bool,
-    batch_sizes: tuple[int, ...],
-    dropout_state: None,
-) -> tuple[Tensor, ...]:
-    """``aten::_cudnn_rnn``: its reserve is the number of the graph that it keeps."""
-    assert (mode, batch_first, dropout) == (2, False, 0.0)
-    assert torch.equal(packed, torch.cat([value.flatten() for value in weights]))
-    assert all(value.is_contiguous() for value in (x, h_0, c_0, *weights))
-    assert len(weights) == layers * (1 + bidirectional) * stride
-    assert projection == (h_0.shape[-1] if stride % 2 else 0) and hidden == c_0.shape[-1]
-    inputs = [value.detach().clone().requires_grad_() for value in (x, h_0, c_0, *weights)]
-    with torch.enable_grad():
-        states, others = tuple(inputs[1:3]), (stride >= 4, layers, 0.0, trains, bidirectional)
-        if batch_sizes:
-            sizes = torch.tensor(batch_sizes)
-            outputs = torch.lstm(inputs[0], sizes, states, inputs[3:], *others)
-        else:
-            outputs = torch.lstm(inputs[0], states, inputs[3:], *others, False)
-    reserve = torch.tensor([len(kept)])
-    if trains:
-        kept.append((inputs, outputs))
-    return (*(value.detach() for value in outputs), reserve, packed)
-
-
-def _backward(
-    x: Tensor,
-    weights: list[Tensor],
-    stride: int,
-    packed: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    output: Tensor,
-    d_output: Tensor | None,
-    d_h: Tensor | None,
-    d_c: Tensor | None,
-    *rest: Any,
-) -> tuple[Any, ...]:
-    """``aten::_cudnn_rnn_backward``, which spoils the reserve as cuDNN does."""
-    *_, reserve, mask = rest
-    assert packed.numel() == sum(value.numel() for value in weights)
-    inputs, outputs = kept[int(reserve)]
-    reserve.fill_(-1)
-    d = [
-        torch.zeros_like(o) if g is None else g
-        for o, g in zip(outputs, (d_output, d_h, d_c), strict=True)
-    ]
-    d_x, d_h_0, d_c_0, *d_weights = torch.autograd.grad(outputs, inputs, d, retain_graph=True)
-    found = (d_x, d_h_0, d_c_0, d_weights)
-    return tuple(value if need else None for value, need in zip(found, mask, strict=True))
+from fastlstm.ops.backends import nothing_forced
 
 
 @pytest.fixture
@@ -115,13 +30,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return call
 
     torch.use_deterministic_algorithms(False)
-    kept.clear()
+    operators.kept.clear()
     monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda x: True)
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91_300)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(cudnn_layers, "_flatten", _flatten)
-    monkeypatch.setattr(cudnn_layers, "_forward", counted("forward", _forward))
-    monkeypatch.setattr(cudnn_layers, "_backward", counted("backward", _backward))
+    monkeypatch.setattr(cudnn_layers, "_flatten", operators.flatten)
+    monkeypatch.setattr(cudnn_layers, "_forward", counted("forward", operators.forward))
+    monkeypatch.setattr(cudnn_layers, "_backward", counted("backward", operators.backward))
     with fastlstm.backend("cudnn"):
         yield called
 
@@ -290,6 +205,27 @@ def test_autocast_casts_before_it(stand_in: list[str]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         (choice,) = fastlstm.explain(layer, x.float()).choices
     assert choice.backend == "cudnn"
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"), [({"layer_norm": True}, 4), ({}, 1)], ids=["unknown", "one step"]
+)
+def test_nothing_is_cast_for_what_it_refuses(
+    options: dict[str, bool], steps: int, stand_in: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = fastlstm.LSTM(3, 5, **options)
+    monkeypatch.setattr(cudnn, "forced", lambda: "")
+    monkeypatch.setattr(cudnn, "is_asked", lambda x: True)
+    monkeypatch.setattr(cudnn, "_cast", None)
+    with nothing_forced(), torch.autocast("cpu", torch.bfloat16):
+        layer(torch.zeros(steps, 2, 3))
+    assert stand_in == []
+
+
+def test_another_forced_one_is_not_asked_after(stand_in: list[str]) -> None:
+    assert cudnn.is_asked(torch.zeros(4, 2, 3))
+    with fastlstm.backend("reference"):
+        assert not cudnn.is_asked(SimpleNamespace(device=torch.device("cuda")))  # type: ignore
 
 
 def test_explain_on_a_device_without_autocast() -> None:

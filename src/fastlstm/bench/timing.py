@@ -59,7 +59,7 @@ def alternate(ours: Run, peers: Sequence[Run], pairs: int) -> list[list[Pair]]:
     is shared; and who comes first in a pair changes from one to the next.
     """
     result: list[list[Pair]] = [[] for _ in peers]
-    with _no_garbage_collection():
+    with no_garbage_collection():
         for index in range(pairs):
             for found, peer in zip(result, peers, strict=True):
                 if index % 2 == 0:
@@ -94,7 +94,8 @@ def _seconds(call: Callable[[], object], repetitions: int) -> float:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """A block that the collector of garbage leaves alone; it has run just before."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

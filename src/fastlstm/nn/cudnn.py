@@ -29,8 +29,8 @@ from fastlstm.ops.scan import cast_by_autocast, forward_mode_is_active
 
 def is_asked(input: Tensor) -> bool:
     """Whether `run` looks at a call with this input at all."""
-    is_elsewhere = input.device.type != "cuda" and forced() != CUDNN
-    return not (torch.compiler.is_compiling() or is_elsewhere)
+    name = forced() or (CUDNN if input.device.type == "cuda" else "")
+    return name == CUDNN and not torch.compiler.is_compiling()
 
 
 class Choice(NamedTuple):
@@ -108,6 +108,10 @@ def run(
     """
     if not is_asked(sequences.input):
         return None
+    if not forced() and (
+        len(sequences.input) == 1 or _unknown(sequences, parameters, switches, training)
+    ):
+        return None  # before autocast casts all tensors for it
     with _without_autocast(sequences, parameters) as (sequences, parameters):
         if not _choose(sequences, parameters, directions, switches, training).serves:
             return None
@@ -123,7 +127,9 @@ def run(
             x, h_n, c_n = run_layers(x, initial, parameters[here], directions, batch_sizes)
             of_h.append(h_n)
             of_c.append(c_n)
-        return StackResult(x, (torch.cat(of_h), torch.cat(of_c)), [])
+        whole = each == len(parameters)
+        final = (of_h[0], of_c[0]) if whole else (torch.cat(of_h), torch.cat(of_c))
+        return StackResult(x, final, [])
 
 
 def _refusal(
@@ -141,18 +147,25 @@ def _refusal(
         return f"cuDNN is absent or turned off, or does not take {x.dtype} on {x.device}"
     if torch.are_deterministic_algorithms_enabled():
         return "deterministic algorithms are asked for, and cuDNN's are not in all its versions"
+    unknown = _unknown(sequences, parameters, switches, training)
+    if unknown is None and not _fit(sequences, parameters, directions):
+        return "a parameter's shape, dtype or device does not fit"
+    return unknown
+
+
+def _unknown(
+    sequences: Sequences,
+    parameters: Sequence[LayerParameters],
+    switches: Switches,
+    training: bool,
+) -> str | None:
+    """What cuDNN has no word for in a call, whatever its tensors are; or None."""
     if sequences.lengths is not None or sequences.reset is not None:
         return "it knows neither lengths nor resets"
-    unknown = [
-        *(name for name in LayerParameters._fields[len(FIELDS) :] if getattr(parameters[0], name)
-          is not None),
-        *_switches_on(switches, training),
-    ]  # fmt: skip
-    if unknown:
-        return f"it does not know {', '.join(unknown)}"
-    if not _fit(sequences, parameters, directions):
-        return "a parameter's shape, dtype or device does not fit"
-    return None
+    others = LayerParameters._fields[len(FIELDS) :]
+    given = [name for name in others if getattr(parameters[0], name) is not None]
+    unknown = [*given, *_switches_on(switches, training)]
+    return f"it does not know {', '.join(unknown)}" if unknown else None
 
 
 def _takes(dtype: torch.dtype, device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""What the Triton back ends have in common: whom they refuse, and what comes before their loops."""
+"""What the Triton back ends have in common: whom they refuse, and what surrounds their loops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastlstm.ops import equations, sums
 from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs, working_dtype
 from fastlstm.ops.gradients import Forward, Kernels, Saved
 from fastlstm.ops.real_steps import PaddedSteps
-from fastlstm.ops.triton_launch import product, times
+from fastlstm.ops.triton_launch import contiguous, product, times
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -58,6 +58,65 @@ def input_part(arguments: ScanArguments) -> Tensor:
         if bias is not None:
             gates_x += bias
     return gates_x.unflatten(0, x.shape[:2])
+
+
+def prepared(arguments: ScanArguments) -> ScanArguments:
+    """What the steps read: each tensor contiguous, and ``W x + b`` in place of the input.
+
+    That is (T, B, GH), in the dtype of the state; nothing else that it was made of is read.
+    """
+    return contiguous(arguments._replace(input=input_part(arguments)))
+
+
+def new_outputs(arguments: ScanArguments, kept: torch.dtype, blank: bool = False) -> ScanOutputs:
+    """What a scan of prepared arguments writes: the states from h_0 and c_0 on, step for step.
+
+    Args:
+        arguments: as `prepared` makes them.
+        kept: the dtype in which h is handed on and out.
+        blank: whether all but the states is to be zero at first.
+    """
+    a = arguments
+    gates, cells = equations.saved_shapes(a)
+    new = a.input.new_zeros if blank else a.input.new_empty
+    return ScanOutputs(
+        new((len(a.input), *a.h_0.shape), dtype=kept),
+        a.h_0.to(kept, copy=True),
+        a.c_0.to(a.state_dtype, copy=True),
+        new(gates, dtype=kept),
+        new(cells, dtype=a.state_dtype),
+    )
+
+
+def first_seen(arguments: ScanArguments) -> Tensor:
+    """What R sees of h_0: (B, R)."""
+    first = arguments.input.shape[0] - 1 if arguments.reverse else 0
+    state = equations.State(arguments.h_0, arguments.c_0)
+    seen = equations.at_reset(arguments, first, state).hidden
+    return seen if arguments.recurrent_mask is None else seen * arguments.recurrent_mask
+
+
+def prepared_backward(
+    cotangents: Cotangents, arguments: ScanArguments, saved: Saved
+) -> tuple[Cotangents, ScanArguments, Saved]:
+    """What the steps back read, each tensor contiguous; they do not read the scan's input."""
+    return (
+        Cotangents(*(None if d is None else d.contiguous() for d in cotangents)),
+        contiguous(arguments._replace(input=saved.gates)),
+        Saved(*(value.contiguous() for value in saved)),
+    )
+
+
+def state_gradients(
+    cotangents: Cotangents, arguments: ScanArguments
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the steps back write over: the gradients of h and c, and of what a reset sets."""
+    wide = arguments.state_dtype
+    d_h, d_c = (
+        torch.zeros_like(state, dtype=wide) if d is None else d.to(wide, copy=True)
+        for d, state in ((cotangents.h_n, arguments.h_0), (cotangents.c_n, arguments.c_0))
+    )
+    return d_h, d_c, torch.zeros_like(d_h), torch.zeros_like(d_c)
 
 
 Scan = Callable[[ScanArguments], ScanOutputs]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastlstm.ops import backward, equations, triton_calls
+from fastlstm.ops import backward, triton_calls
 from fastlstm.ops.arguments import (
     BackwardCall,
     Cotangents,
@@ -27,10 +27,17 @@ from fastlstm.ops.arguments import (
     check_arguments,
 )
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Saved
-from fastlstm.ops.triton_calls import backward_kernels, input_part, is_interpreted
+from fastlstm.ops.triton_calls import (
+    backward_kernels,
+    first_seen,
+    is_interpreted,
+    new_outputs,
+    prepared,
+    prepared_backward,
+    state_gradients,
+)
 from fastlstm.ops.triton_grid_plan import WARPS, Chip, Plan, backward_plan, forward_plan
-from fastlstm.ops.triton_launch import allows_tf32, constants, contiguous, on_device_of
-from fastlstm.ops.triton_step_forward import _first_seen
+from fastlstm.ops.triton_launch import allows_tf32, constants, on_device_of
 
 INTERPRETED = Chip(132, 227 * 1024)
 """Triton's interpreter plays an H100."""
@@ -103,27 +110,19 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
 
     kept = arguments.input.dtype
     plan, _ = _plans(arguments, kept)
-    a = contiguous(arguments)
-    steps = len(a.input)
-    of_gates, of_cells = equations.saved_shapes(a)
-    with on_device_of(a.input):
-        found = ScanOutputs(
-            a.input.new_empty((steps, *a.h_0.shape), dtype=kept),
-            a.h_0.to(kept, copy=True),  # the states, as the steps leave them
-            a.c_0.to(a.state_dtype, copy=True),
-            a.input.new_empty(of_gates, dtype=kept),
-            a.input.new_empty(of_cells, dtype=a.state_dtype),
-        )
+    with on_device_of(arguments.input):
+        a = prepared(arguments)
+        found = new_outputs(a, kept)
         vectors = plan.vectors(a.c_0, *_factors(kept))
-        plan.write(vectors, _first_seen(a))
+        plan.write(vectors, first_seen(a))
         _launch(
             grid_forward,
             plan,
-            steps,
+            len(a.input),
             a,
             weight=plan.weight(_by_gate(a), *_factors(kept)),
             vectors=vectors,
-            gates_x=input_part(a).contiguous(),
+            gates_x=a.input,
             h=found.h_n,
             c=found.c_n,
             output=found.output,
@@ -147,16 +146,10 @@ def _loop(
     from fastlstm.ops.triton_grid_backward import grid_backward  # Triton takes a second to import
 
     _, plan = _plans(arguments, dtype)
-    a = contiguous(arguments)
-    d = Cotangents(*(None if one is None else one.contiguous() for one in cotangents))
-    with on_device_of(a.input):
-        # The gradients of the states, as the steps leave them.
-        d_h, d_c = (
-            torch.zeros_like(a.c_0, dtype=a.state_dtype) if one is None else one.clone()
-            for one in (d.h_n, d.c_n)
-        )
-        d_reset_h, d_reset_c = torch.zeros_like(d_h), torch.zeros_like(d_c)
-        d_z = torch.empty_like(saved.gates, memory_format=torch.contiguous_format)
+    with on_device_of(arguments.input):
+        d, a, saved = prepared_backward(cotangents, arguments, saved)
+        d_h, d_c, d_reset_h, d_reset_c = state_gradients(d, a)
+        d_z = torch.empty_like(saved.gates)
         shares, turns = None, len(d_z) + 1
         if plan.shares > 1:
             tiles = plan.groups * plan.tiles
@@ -179,8 +172,8 @@ def _loop(
             d_gates=d.gates,
             d_cells=d.cells,
             SHARES=plan.shares,
-            gates=saved.gates.contiguous(),
-            cells=saved.cells.contiguous(),
+            gates=saved.gates,
+            cells=saved.cells,
             c_0=a.c_0,
         )
     d_z = d_z.flatten(0, 1)

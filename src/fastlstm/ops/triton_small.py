@@ -17,11 +17,11 @@ from functools import partial
 
 import torch
 
-from fastlstm.ops import backward, equations, triton_calls
+from fastlstm.ops import backward, triton_calls
 from fastlstm.ops.arguments import BackwardCall, ScanArguments, ScanOutputs, check_arguments
 from fastlstm.ops.gradients import Gradients
-from fastlstm.ops.triton_calls import backward_kernels, input_part, is_interpreted
-from fastlstm.ops.triton_launch import contiguous, on_device_of
+from fastlstm.ops.triton_calls import backward_kernels, is_interpreted, new_outputs, prepared
+from fastlstm.ops.triton_launch import on_device_of
 from fastlstm.ops.triton_small_backward import loop
 from fastlstm.ops.triton_small_launch import (
     device_of,
@@ -71,25 +71,16 @@ def scan_backward(call: BackwardCall) -> Gradients:
 
 
 def _scan(arguments: ScanArguments) -> ScanOutputs:
-    kept = arguments.input.dtype
     from fastlstm.ops import triton_small_kernels  # Triton takes a second to import
 
+    kept = arguments.input.dtype
     with on_device_of(arguments.input):
-        a = contiguous(arguments)
-        steps = len(a.input)
-        gates, cells = equations.saved_shapes(a)
+        a = prepared(arguments)
         # What is past the longest of a program's rows is never written.
-        new = a.input.new_empty if a.lengths is None else a.input.new_zeros
-        found = ScanOutputs(
-            new((steps, *a.h_0.shape), dtype=kept),
-            a.h_0.to(kept, copy=True),  # the states, which the kernel writes over
-            a.c_0.to(a.state_dtype, copy=True),
-            new(gates, dtype=kept),
-            new(cells, dtype=a.state_dtype),
-        )
+        found = new_outputs(a, kept, blank=a.lengths is not None)
         tiles_of(a).run(
             triton_small_kernels.forward,
-            gates_x=input_part(a).contiguous(),
+            gates_x=a.input,
             h=found.h_n,
             c=found.c_n,
             output=found.output,

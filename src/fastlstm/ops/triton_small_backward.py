@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fastlstm.ops.arguments import Cotangents, ScanArguments
 from fastlstm.ops.gradients import Contributions, Forward, Saved
-from fastlstm.ops.triton_launch import contiguous, on_device_of
+from fastlstm.ops.triton_calls import prepared_backward, state_gradients
+from fastlstm.ops.triton_launch import on_device_of
 from fastlstm.ops.triton_small_launch import shared_arguments, tiles_of
 
 
@@ -25,16 +26,9 @@ def loop(
     from fastlstm.ops import triton_small_kernels_backward  # Triton takes a second to import
 
     with on_device_of(arguments.input):
-        a = contiguous(arguments)
-        given = Cotangents(*(None if d is None else d.contiguous() for d in cotangents))
-        saved = Saved(*(value.contiguous() for value in saved))
+        given, a, saved = prepared_backward(cotangents, arguments, saved)
+        d_h, d_c, d_reset_h, d_reset_c = state_gradients(given, a)
         steps, wide = len(a.input), a.state_dtype
-        # The gradients of the states, which the kernel writes over.
-        d_h, d_c = (
-            torch.zeros_like(state, dtype=wide) if d is None else d.to(wide, copy=True)
-            for d, state in ((given.h_n, a.h_0), (given.c_n, a.c_0))
-        )
-        d_reset_h, d_reset_c = torch.zeros_like(d_h), torch.zeros_like(d_c)
         # What is past the longest of a program's rows is never written.
         new = torch.empty if a.lengths is None else torch.zeros
         d_z = new(saved.gates.shape, dtype=saved.gates.dtype, device=saved.gates.device)

@@ -25,8 +25,8 @@ from fastlstm.ops.arguments import (
     check_arguments,
 )
 from fastlstm.ops.gradients import Contributions, Forward, Gradients, Saved
-from fastlstm.ops.triton_calls import backward_kernels, input_part
-from fastlstm.ops.triton_launch import MOST_UNITS, contiguous, on_device_of
+from fastlstm.ops.triton_calls import backward_kernels, prepared, prepared_backward
+from fastlstm.ops.triton_launch import MOST_UNITS, on_device_of
 from fastlstm.ops.triton_step_backward import loop_steps
 from fastlstm.ops.triton_step_forward import scan_steps
 from fastlstm.ops.triton_step_pieces import loop_pieces, scan_pieces
@@ -51,7 +51,7 @@ def scan(arguments: ScanArguments) -> ScanOutputs:
 def _scan(arguments: ScanArguments) -> ScanOutputs:
     with on_device_of(arguments.input):
         kept = arguments.input.dtype
-        a = contiguous(arguments._replace(input=input_part(arguments)))
+        a = prepared(arguments)
         by_pieces = cuda_graphs.are_worthwhile(a.input, len(a.input))
         found = scan_pieces(a, kept) if by_pieces else scan_steps(a, kept)
         return found._replace(c_n=found.c_n.to(kept))
@@ -78,12 +78,10 @@ def _loop(
     What it is given and what it gives has its padding (`PaddedSteps`).
     """
     with on_device_of(arguments.input):
-        cotangents = Cotangents(*(None if d is None else d.contiguous() for d in cotangents))
-        saved = Saved(*(value.contiguous() for value in saved))
+        cotangents, a, saved = prepared_backward(cotangents, arguments, saved)
         recurrent = None
         if arguments.norm_hh is not None:
             recurrent = forward.recurrent.view_as(saved.gates).contiguous()
-        a = contiguous(arguments._replace(input=saved.gates))  # which no step reads
         a = a._replace(weight_hh=a.weight_hh.to(dtype))
         if a.weight_hr is not None:
             a = a._replace(weight_hr=a.weight_hr.to(dtype))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastlstm.ops.arguments import Cotangents, ScanArguments
 from fastlstm.ops.gradients import Saved
+from fastlstm.ops.triton_calls import state_gradients
 from fastlstm.ops.triton_launch import Launch, constants, times
 
 
@@ -59,13 +60,8 @@ class _Loop:
         self._cotangents, self._saved, self._recurrent = cotangents, saved, recurrent
         steps, rows, _ = saved.gates.shape
         normed, wide = a.norm_hh is not None, a.state_dtype
-        # The gradients of the states, as the steps leave them.
-        self._d_h, self._d_c = (
-            torch.zeros_like(state, dtype=wide) if d is None else d.clone()
-            for d, state in ((cotangents.h_n, a.h_0), (cotangents.c_n, a.c_0))
-        )
-        self._d_reset_h = torch.zeros_like(self._d_h)
-        self._d_reset_c = torch.zeros_like(self._d_c)
+        of_states = state_gradients(cotangents, a)
+        self._d_h, self._d_c, self._d_reset_h, self._d_reset_c = of_states
         self._d_z = torch.empty_like(saved.gates)
         self._d_recurrent = torch.empty_like(self._d_z) if normed else self._d_z
         self._d_seen = a.c_0.new_empty(steps, *a.c_0.shape, dtype=wide) if normed else None

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fastlstm.ops import equations
 from fastlstm.ops.arguments import ScanArguments, ScanOutputs
+from fastlstm.ops.triton_calls import first_seen, new_outputs
 from fastlstm.ops.triton_launch import Launch, constants, times
 
 
@@ -16,8 +16,7 @@ def scan_steps(arguments: ScanArguments, kept: torch.dtype) -> ScanOutputs:
     """Run all steps.
 
     Args:
-        arguments: those of the scan, each tensor contiguous, with ``W x + b`` (T, B, GH), in the
-            dtype of the state, in place of the input; nothing else that it was made of is read.
+        arguments: as `triton_calls.prepared` makes them.
         kept: the dtype in which h is handed on and out.
 
     Returns:
@@ -34,15 +33,8 @@ class _Scan:
 
         self._kernels = triton_step_kernels
         a = self._arguments = arguments
-        steps, rows, _ = a.input.shape
-        gates, cells = equations.saved_shapes(a)
-        self._outputs = ScanOutputs(
-            a.input.new_empty((steps, *a.h_0.shape), dtype=kept),
-            a.h_0.to(kept, copy=True),  # the states, as the steps leave them
-            a.c_0.to(a.state_dtype, copy=True),
-            a.input.new_empty(gates, dtype=kept),
-            a.input.new_empty(cells, dtype=a.state_dtype),
-        )
+        rows = len(a.h_0)
+        self._outputs = new_outputs(a, kept)
         # What R sees of h, where that is not what the step before left.
         changed = a.reset is not None or a.recurrent_mask is not None
         self._seen = a.h_0.new_empty(a.h_0.shape) if changed else None
@@ -57,7 +49,7 @@ class _Scan:
     def run(self) -> ScanOutputs:
         """All steps."""
         a, found = self._arguments, self._outputs
-        seen = _first_seen(a)
+        seen = first_seen(a)
         for t, following in _order(a):
             if a.save_every > 1 and _starts_chunk(a, t):
                 found.cells[t // a.save_every] = found.c_n
@@ -107,14 +99,6 @@ class _Scan:
                 H=a.h_0.shape[1],
                 ZONEOUT_HIDDEN=a.zoneout_hidden,
             )
-
-
-def _first_seen(arguments: ScanArguments) -> Tensor:
-    """What R sees of h_0: (B, R)."""
-    first = arguments.input.shape[0] - 1 if arguments.reverse else 0
-    state = equations.State(arguments.h_0, arguments.c_0)
-    seen = equations.at_reset(arguments, first, state).hidden
-    return seen if arguments.recurrent_mask is None else seen * arguments.recurrent_mask
 
 
 def _order(arguments: ScanArguments) -> Iterator[tuple[int, int]]:

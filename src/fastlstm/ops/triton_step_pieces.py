@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastlstm.ops import equations
 from fastlstm.ops.arguments import Cotangents, ScanArguments, ScanOutputs
 from fastlstm.ops.backward import time_slice
 from fastlstm.ops.cuda_graphs import LOCK, Pieces, Tensors, pieces
 from fastlstm.ops.gradients import Saved
+from fastlstm.ops.triton_calls import new_outputs, state_gradients
 from fastlstm.ops.triton_step_backward import LoopOutputs, loop_steps
 from fastlstm.ops.triton_step_forward import scan_steps
 
@@ -30,14 +30,7 @@ _OF_STEPS = ("lengths", "reset", "zoneout_cell_mask", "zoneout_hidden_mask")
 def scan_pieces(arguments: ScanArguments, kept: torch.dtype) -> ScanOutputs:
     """As `scan_steps`."""
     a = arguments
-    of_gates, of_cells = equations.saved_shapes(a)
-    found = ScanOutputs(
-        a.input.new_empty((len(a.input), *a.h_0.shape), dtype=kept),
-        a.h_0.to(kept),
-        a.c_0.to(a.state_dtype),
-        a.input.new_empty(of_gates, dtype=kept),
-        a.input.new_empty(of_cells, dtype=a.state_dtype),
-    )
+    found = new_outputs(a, kept)
     keeps_all = a.save_every == 1
 
     def piece(given: Tensors) -> Tensors:
@@ -108,19 +101,12 @@ def _outputs_of(arguments: ScanArguments, saved: Saved, cotangents: Cotangents) 
     """The memory for the gradients; those of the states are what arrives at the end."""
     a = arguments
     steps, normed = len(saved.gates), a.norm_hh is not None
-    d_h, d_c = (
-        torch.zeros_like(state, dtype=a.state_dtype) if d is None else d
-        for d, state in ((cotangents.h_n, a.h_0), (cotangents.c_n, a.c_0))
-    )
     return LoopOutputs(
         torch.empty_like(saved.gates),
         torch.empty_like(saved.gates) if normed else None,
         a.c_0.new_empty(steps, *a.c_0.shape, dtype=a.state_dtype) if normed else None,
         None if a.weight_hr is None else a.h_0.new_empty(steps, *a.h_0.shape),
-        d_h,
-        d_c,
-        torch.zeros_like(d_h),
-        torch.zeros_like(d_c),
+        *state_gradients(cotangents, a),
     )
 
 
