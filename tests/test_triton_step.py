@@ -6,6 +6,8 @@ import torch
 import fastlstm
 from cases import SWITCHES, make_arguments
 from fastlstm.ops import scan
+from fastlstm.ops.arguments import DIFFERENTIABLE, BackwardCall, Cotangents
+from fastlstm.ops.backends import run_scan_backward
 from fastlstm.ops.triton_step import refusal
 from test_engine_bfloat16 import PLAIN, assert_near_float32
 from test_scan import COMBINATIONS, check
@@ -97,3 +99,16 @@ def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(wide) == "it normalises up to 4,096 units, and there are 4,097"
     monkeypatch.setattr("fastlstm.ops.triton_calls._has_triton", lambda: False)
     assert refusal(arguments) == "Triton is not installed"
+
+
+@needs_interpreter
+@pytest.mark.parametrize("backend", ["triton-step", "triton-small", "triton-grid"])
+def test_what_it_is_given_stays_as_it_was(backend: str) -> None:
+    arguments = make_arguments(("reset_state",), requires_grad=False, save_every=1, backend=backend)
+    found = scan(arguments)
+    cotangents = Cotangents(*(torch.randn_like(value) for value in found))
+    before = [value.clone() for value in cotangents if value is not None]
+    needs = [getattr(arguments, name) is not None for name in DIFFERENTIABLE]
+    saved = (found.output, found.gates, found.cells)
+    run_scan_backward(BackwardCall(cotangents, arguments, *saved, needs, 0))
+    assert all(map(torch.equal, before, cotangents))
