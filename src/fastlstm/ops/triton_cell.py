@@ -1,13 +1,15 @@
 """One time step of the LSTM as Triton functions of values, with every switch.
 
 The equations are those of `equations.py`, line by line and under their names. A kernel brings the
-state and the products by R as values, however it came to them, and calls `cell_step` and then
-`hidden_step`, between which a projection stands; `triton_cell_backward.py` has the way back.
+state, the products by R and the flags of a step as values, however it came to them, and calls
+`cell_step` and then `hidden_step`, between which a projection stands; `triton_cell_backward.py` has
+the way back.
 
-A program has a tile of rows of the batch and of units; where layer norm is on, of all units. What
-is None, and what is a number, is known when a kernel is compiled: a switch that is off costs
-nothing. Shapes are written as in `arguments.py`; tensors are whole and contiguous, and ``t`` says
-which step of them is meant.
+A program has a tile of rows of the batch and of units. `cell_step` wants all units of a row where
+layer norm is on; a kernel whose programs have some units each calls its parts, `gates_step` and
+`seen_by_output`, and brings the statistics of the rows. What is None, and what is a number, is known when
+a kernel is compiled: a switch that is off costs nothing. Shapes are written as in `arguments.py`;
+tensors are whole and contiguous, and ``t`` says which step of them is meant.
 """
 
 # To a type checker a kernel's function raises, as it does when it is called from outside of one.
@@ -83,9 +85,21 @@ def store_gates(
 
 
 @triton.jit
-def row_flag(pointer, t, B, first, rows):
-    """What (T, B) bool has for each row of a program."""
-    return tl.load(of_step(pointer, t, B, first, 1) + rows, mask=first + rows < B, other=0) != 0
+def row_flags(pointer, t, B, first, rows):
+    """What (T, B) bool has for each row of a program; None where there is none."""
+    found = None
+    if pointer is not None:
+        found = tl.load(of_step(pointer, t, B, first, 1) + rows, mask=first + rows < B, other=0)
+    return found
+
+
+@triton.jit
+def unit_flags(pointer, t, B, first, rows, units, inside, H: tl.constexpr):
+    """What (T, B, H) bool has for each unit of a program; None where there is none."""
+    found = None
+    if pointer is not None:
+        found = tl.load(of_step(pointer, t, B, first, H) + rows * H + units, mask=inside, other=0)
+    return found
 
 
 @triton.jit
@@ -95,29 +109,21 @@ def row_lengths(lengths, B, first, rows):
 
 
 @triton.jit
-def after_reset(
-    state, reset, reset_state, t, B, first, rows, units, inside, H: tl.constexpr
-):  # fmt: skip
-    """The state that step t starts from."""
-    start = tl.zeros_like(state)
-    if reset_state is not None:
-        start = load(reset_state + first * H, rows * H + units, inside, state.dtype)
-    return tl.where(row_flag(reset, t, B, first, rows), start, state)
+def after_reset(state, was_reset, reset_state, first, rows, units, inside, H: tl.constexpr):
+    """The state that a step starts from; `was_reset` says of which rows it is reset, or is None."""
+    if was_reset is not None:
+        start = tl.zeros_like(state)
+        if reset_state is not None:
+            start = load(reset_state + first * H, rows * H + units, inside, state.dtype)
+        state = tl.where(was_reset, start, state)
+    return state
 
 
 @triton.jit
-def zoneout_flags(mask, t, B, first, rows, units, inside, H: tl.constexpr):
-    """Which units keep their last value in step t."""
-    pointer = of_step(mask, t, B, first, H)
-    return tl.load(pointer + rows * H + units, mask=inside, other=0) != 0
-
-
-@triton.jit
-def _zoneout(
-    old, new, mask, rate: tl.constexpr, t, B, first, rows, units, inside, H: tl.constexpr
-):  # fmt: skip
-    if mask is not None:
-        new = tl.where(zoneout_flags(mask, t, B, first, rows, units, inside, H), old, new)
+def _zoneout(old, new, keeps, rate: tl.constexpr):
+    """The new value, but where `keeps` says, or at that rate, the old one."""
+    if keeps is not None:
+        new = tl.where(keeps, old, new)
     elif rate != 0:
         new = old * rate + new * (1 - rate)
     return new
@@ -172,32 +178,35 @@ def normalized_gates(
 
 
 @triton.jit
-def cell_step(
-    x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before, alive,
-    gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c, zoneout_cell_mask,
-    t, B, first, rows, units, inside,
-    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
-    ZONEOUT_CELL: tl.constexpr,
+def times_gain(
+    n_i, n_f, n_g, n_o, gain, units, H: tl.constexpr, GATES: tl.constexpr
 ):  # fmt: skip
-    """The new cell state, and ``o ⊙ tanh(seen)``, which is the new h or goes into its projection.
+    """A value of each gate times what a vector (GH) has for it."""
+    work: tl.constexpr = n_f.dtype
+    here = units < H
+    of_f = (GATES - 3) * H + units
+    n_f *= load(gain, of_f, here, work)
+    n_g *= load(gain, of_f + H, here, work)
+    n_o *= load(gain, of_f + 2 * H, here, work)
+    if GATES == 4:
+        n_i *= load(gain, units, here, work)
+    return n_i, n_f, n_g, n_o
 
-    Values are W x + b and R h of each gate (those of i are not read where the gates are coupled),
-    the cell state before the step's reset, and whether the step is real, by row; None if all are.
+
+@triton.jit
+def gates_step(
+    x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before, alive, was_reset, keeps,
+    gates, cells, peephole, reset_c, t, B, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr,
+):  # fmt: skip
+    """The cell state that the step leaves, the new one before zoneout, and the output gate.
+
+    Values are as in `cell_step`, but r_i to r_o are what is added to W x + b.
     """
     work: tl.constexpr = before.dtype
     here = units < H
     of_f = (GATES - 3) * H + units
-    if norm_hh is not None:
-        r_i, r_f, r_g, r_o, _ = normalized_gates(r_i, r_f, r_g, r_o, inside, H, GATES, EPSILON)
-        r_f *= load(norm_hh, of_f, here, work)
-        r_g *= load(norm_hh, of_f + H, here, work)
-        r_o *= load(norm_hh, of_f + 2 * H, here, work)
-        if GATES == 4:
-            r_i *= load(norm_hh, units, here, work)
-
-    old_c = before
-    if reset is not None:
-        old_c = after_reset(before, reset, reset_c, t, B, first, rows, units, inside, H)
+    old_c = after_reset(before, was_reset, reset_c, first, rows, units, inside, H)
     z_f = x_f + r_f
     z_g = x_g + r_g
     z_o = x_o + r_o
@@ -217,48 +226,74 @@ def cell_step(
     if peephole is not None:
         z_o += load(peephole, of_f + H, here, work) * new_c
     o = tl.sigmoid(z_o)
-    seen = new_c
-    if norm_cell is not None:
-        seen, _ = normalized(new_c, inside, H, EPSILON)
-        seen *= load(norm_cell, units, here, work)
-        if norm_cell_bias is not None:
-            seen += load(norm_cell_bias, units, here, work)
-    new_h = o * tanh(seen)
-
-    kept_c = _zoneout(
-        old_c, new_c, zoneout_cell_mask, ZONEOUT_CELL, t, B, first, rows, units, inside, H
-    )
+    kept_c = _zoneout(old_c, new_c, keeps, ZONEOUT_CELL)
     state = kept_c
+    kept_i, kept_f, kept_g, kept_o = i, f, g, o
     if alive is not None:
         kept_c = tl.where(alive, kept_c, 0.0)
         state = tl.where(alive, state, before)
-        f = tl.where(alive, f, 0.0)
-        g = tl.where(alive, g, 0.0)
-        o = tl.where(alive, o, 0.0)
-        i = tl.where(alive, i, 0.0)
+        kept_f = tl.where(alive, f, 0.0)
+        kept_g = tl.where(alive, g, 0.0)
+        kept_o = tl.where(alive, o, 0.0)
+        kept_i = tl.where(alive, i, 0.0)
     if cells is not None:
         tl.store(of_step(cells, t, B, first, H) + rows * H + units, kept_c, mask=inside)
     if gates is not None:
         of_gates = of_step(gates, t, B, first, GATES * H)
-        store_gates(of_gates, i, f, g, o, rows, units, inside, H, GATES)
-    return state, new_h
+        store_gates(of_gates, kept_i, kept_f, kept_g, kept_o, rows, units, inside, H, GATES)
+    return state, new_c, o
+
+
+@triton.jit
+def seen_by_output(of_seen, norm_cell, norm_cell_bias, units, H: tl.constexpr):
+    """The new cell state; with layer norm, what that makes of the normalized one."""
+    seen = of_seen
+    if norm_cell is not None:
+        here = units < H
+        seen *= load(norm_cell, units, here, seen.dtype)
+        if norm_cell_bias is not None:
+            seen += load(norm_cell_bias, units, here, seen.dtype)
+    return seen
+
+
+@triton.jit
+def cell_step(
+    x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before, alive, was_reset, keeps,
+    gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset_c,
+    t, B, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
+    ZONEOUT_CELL: tl.constexpr,
+):  # fmt: skip
+    """The new cell state, and ``o ⊙ tanh(seen)``, which is the new h or goes into its projection.
+
+    Values are W x + b and R h of each gate (those of i are not read where the gates are coupled),
+    the cell state before the step's reset; and by row whether the step is real, None if all are,
+    and whether it was reset, None if none was; and which units keep their cell state (zoneout).
+    """
+    if norm_hh is not None:
+        r_i, r_f, r_g, r_o, _ = normalized_gates(r_i, r_f, r_g, r_o, inside, H, GATES, EPSILON)
+        r_i, r_f, r_g, r_o = times_gain(r_i, r_f, r_g, r_o, norm_hh, units, H, GATES)
+    state, of_seen, o = gates_step(
+        x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before, alive, was_reset, keeps,
+        gates, cells, peephole, reset_c, t, B, first, rows, units, inside,
+        H, GATES, CLIP, ZONEOUT_CELL,
+    )  # fmt: skip
+    if norm_cell is not None:
+        of_seen, _ = normalized(of_seen, inside, H, EPSILON)
+    return state, o * tanh(seen_by_output(of_seen, norm_cell, norm_cell_bias, units, H))
 
 
 @triton.jit
 def hidden_step(
-    new_h, before, alive, output, reset, reset_h, zoneout_hidden_mask,
+    new_h, before, alive, was_reset, keeps, output, reset_h,
     t, B, first, rows, units, inside, H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
 ):  # fmt: skip
     """The new hidden state of H features, from what `cell_step` or the projection made.
 
-    `before` is the hidden state before the step's reset, `alive` as in `cell_step`.
+    `before` is the hidden state before the step's reset, the flags are as in `cell_step`.
     """
-    started = before
-    if reset is not None:
-        started = after_reset(before, reset, reset_h, t, B, first, rows, units, inside, H)
-    new_h = _zoneout(
-        started, new_h, zoneout_hidden_mask, ZONEOUT_HIDDEN, t, B, first, rows, units, inside, H
-    )
+    started = after_reset(before, was_reset, reset_h, first, rows, units, inside, H)
+    new_h = _zoneout(started, new_h, keeps, ZONEOUT_HIDDEN)
     new_h = new_h.to(output.dtype.element_ty).to(before.dtype)  # as it is handed out, if in 16 bits
     shown = new_h
     if alive is not None:
@@ -270,11 +305,10 @@ def hidden_step(
 
 @triton.jit
 def seen_by_recurrent(
-    h, reset, reset_h, recurrent_mask, t, B, first, rows, units, inside, H: tl.constexpr
+    h, was_reset, reset_h, recurrent_mask, first, rows, units, inside, H: tl.constexpr
 ):
-    """What R sees in step t of the hidden state before it."""
-    if reset is not None:
-        h = after_reset(h, reset, reset_h, t, B, first, rows, units, inside, H)
+    """What R sees in a step of the hidden state before it; the flags are those of that step."""
+    h = after_reset(h, was_reset, reset_h, first, rows, units, inside, H)
     if recurrent_mask is not None:
         h *= load(recurrent_mask + first * H, rows * H + units, inside, h.dtype)
     return h

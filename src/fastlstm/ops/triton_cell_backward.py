@@ -20,23 +20,20 @@ from fastlstm.ops.triton_cell import (
     normalized,
     normalized_gates,
     of_step,
-    row_flag,
     row_lengths,
+    seen_by_output,
     store_gates,
     tanh,
-    zoneout_flags,
+    times_gain,
 )
 
 
 @triton.jit
-def _zoneout_backward(
-    d, mask, rate: tl.constexpr, t, B, first, rows, units, inside, H: tl.constexpr
-):
+def _zoneout_backward(d, keeps, rate: tl.constexpr):
     """The gradients of the new and of the old value."""
-    if mask is not None:
-        kept = zoneout_flags(mask, t, B, first, rows, units, inside, H)
-        d_new = tl.where(kept, 0.0, d)
-        d_old = tl.where(kept, d, 0.0)
+    if keeps is not None:
+        d_new = tl.where(keeps, 0.0, d)
+        d_old = tl.where(keeps, d, 0.0)
     else:
         d_new = d * (1 - rate)
         d_old = d * rate
@@ -88,12 +85,11 @@ def handed_back(
 
 
 @triton.jit
-def reset_backward(d, total, alive, reset, t, B, first, rows):
-    """The gradients of the state before the reset of step t, and of what it is reset to.
+def reset_backward(d, total, alive, was_reset):
+    """The gradients of the state before the reset of a step, and of what it is reset to.
 
-    `total` is the latter's of all later steps, `alive` as in `cell_step`.
+    `total` is the latter's of all later steps, the flags are as in `cell_step`.
     """
-    was_reset = row_flag(reset, t, B, first, rows)
     if alive is not None:
         was_reset = was_reset & alive
     return tl.where(was_reset, 0.0, d), total + tl.where(was_reset, d, 0.0)
@@ -101,8 +97,7 @@ def reset_backward(d, total, alive, reset, t, B, first, rows):
 
 @triton.jit
 def hidden_step_backward(
-    left, d_output, alive, zoneout_hidden_mask, t, B, first, rows, units, inside,
-    H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
+    left, d_output, alive, keeps, ZONEOUT_HIDDEN: tl.constexpr
 ):  # fmt: skip
     """The gradients of the new hidden state, before zoneout, and of the old one at once.
 
@@ -112,9 +107,7 @@ def hidden_step_backward(
     d = left
     if d_output is not None:
         d += d_output
-    d_new, d_old = _zoneout_backward(
-        d, zoneout_hidden_mask, ZONEOUT_HIDDEN, t, B, first, rows, units, inside, H
-    )
+    d_new, d_old = _zoneout_backward(d, keeps, ZONEOUT_HIDDEN)
     if alive is not None:
         d_new = tl.where(alive, d_new, 0.0)
         d_old = tl.where(alive, d_old, left)
@@ -122,58 +115,40 @@ def hidden_step_backward(
 
 
 @triton.jit
-def cell_step_backward(
-    d_emitted, left, i, f, g, o, cell, before, r_i, r_f, r_g, r_o, alive,
-    d_gates, d_cells, d_z, d_recurrent, d_seen,
-    peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c, zoneout_cell_mask,
-    t, B, first, rows, units, inside,
-    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
-    ZONEOUT_CELL: tl.constexpr,
-):  # fmt: skip
-    """The gradients of R h, of each gate, and of the cell state after the step's reset.
+def seen_backward(d_emitted, o, of_seen, norm_cell, norm_cell_bias, units, H: tl.constexpr):
+    """The gradient of ``seen``, and ``tanh(seen)``; `of_seen` is as in `seen_by_output`."""
+    tanh_seen = tanh(seen_by_output(of_seen, norm_cell, norm_cell_bias, units, H))
+    return d_emitted * o * (1 - tanh_seen * tanh_seen), tanh_seen
 
-    Values are the gradients of ``o ⊙ tanh(seen)`` and of the cell state that the step leaves; the
-    gates (i is not read where they are coupled), the cell state as it was saved and as the step
-    found it, before its reset; R h of each gate, None without layer norm; and `alive` as in
-    `cell_step`. Written are `d_z`, and with layer norm `d_recurrent` and `d_seen`.
+
+@triton.jit
+def norm_backward(d, n, inverse, d_mean, along):
+    """The gradient of what was normalized to `n`, from that of `n`.
+
+    `inverse` is one over the deviation, `d_mean` the mean of d over a row, and `along` that of d n.
+    """
+    return inverse * (d - d_mean - n * along)
+
+
+@triton.jit
+def gates_step_backward(
+    d_emitted, tanh_seen, d_of_c, left, i, f, g, o, old_c, unclipped, alive, keeps,
+    d_gates, d_cells, d_z, peephole, t, B, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr,
+):  # fmt: skip
+    """The gradients of what goes into each gate, and of the cell state after the step's reset.
+
+    Values are as in `cell_step_backward`, and the gradient of the new cell state that came through
+    h, the old cell state after the reset, and the new one before clipping. `d_z` is written.
     """
     work: tl.constexpr = left.dtype
     here = units < H
     of_f = (GATES - 3) * H + units
-    at = rows * H + units
-
     total_d_c = left
     if d_cells is not None:
-        total_d_c += load(of_step(d_cells, t, B, first, H), at, inside, work)
-    d_new_c, d_old_c = _zoneout_backward(
-        total_d_c, zoneout_cell_mask, ZONEOUT_CELL, t, B, first, rows, units, inside, H
-    )
-    if GATES == 3:
-        i = 1 - f
-    old_c = before
-    if reset is not None:
-        old_c = after_reset(before, reset, reset_c, t, B, first, rows, units, inside, H)
-    unclipped = f * old_c + i * g
-    new_c = cell
-    if zoneout_cell_mask is not None or ZONEOUT_CELL != 0:
-        new_c = clipped(unclipped, CLIP)
-
-    if norm_cell is not None:
-        gain = load(norm_cell, units, here, work)
-        of_seen, inverse = normalized(new_c, inside, H, EPSILON)
-        seen = of_seen * gain
-        if norm_cell_bias is not None:
-            seen += load(norm_cell_bias, units, here, work)
-        tanh_seen = tanh(seen)
-        d_of_seen = d_emitted * o * (1 - tanh_seen * tanh_seen)
-        tl.store(of_step(d_seen, t, B, first, H) + at, d_of_seen, mask=inside)
-        d = tl.where(inside, d_of_seen * gain, 0.0)
-        along = mean(d * of_seen, H)
-        d_new_c += inverse * (d - mean(d, H) - of_seen * along)
-    else:
-        tanh_seen = tanh(new_c)
-        d_new_c += d_emitted * o * (1 - tanh_seen * tanh_seen)
-
+        total_d_c += load(of_step(d_cells, t, B, first, H), rows * H + units, inside, work)
+    d_new_c, d_old_c = _zoneout_backward(total_d_c, keeps, ZONEOUT_CELL)
+    d_new_c += d_of_c
     d_o = d_emitted * tanh_seen
     if d_gates is not None:
         e_i, e_f, e_g, e_o = load_gates(
@@ -213,9 +188,48 @@ def cell_step_backward(
         d_old_c = tl.where(alive, d_old_c, left)
     of_gates = of_step(d_z, t, B, first, GATES * H)
     store_gates(of_gates, d_z_i, d_z_f, d_z_g, d_z_o, rows, units, inside, H, GATES)
+    return d_z_i, d_z_f, d_z_g, d_z_o, d_old_c
 
+
+@triton.jit
+def cell_step_backward(
+    d_emitted, left, i, f, g, o, cell, before, r_i, r_f, r_g, r_o, alive, was_reset, keeps,
+    d_gates, d_cells, d_z, d_recurrent, d_seen,
+    peephole, norm_hh, norm_cell, norm_cell_bias, reset_c,
+    t, B, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
+    ZONEOUT_CELL: tl.constexpr,
+):  # fmt: skip
+    """The gradients of R h, of each gate, and of the cell state after the step's reset.
+
+    Values are the gradients of ``o ⊙ tanh(seen)`` and of the cell state that the step leaves; the
+    gates (i is not read where they are coupled), the cell state as it was saved and as the step
+    found it, before its reset; R h of each gate, None without layer norm; and the flags of
+    `cell_step`. What is outside is zero. Written are `d_z`, and with layer norm `d_recurrent` and
+    `d_seen`.
+    """
+    if GATES == 3:
+        i = 1 - f
+    old_c = after_reset(before, was_reset, reset_c, first, rows, units, inside, H)
+    unclipped = f * old_c + i * g
+    new_c = cell
+    if keeps is not None or ZONEOUT_CELL != 0:
+        new_c = clipped(unclipped, CLIP)
+    of_seen = new_c
+    if norm_cell is not None:
+        of_seen, inverse = normalized(new_c, inside, H, EPSILON)
+    d, tanh_seen = seen_backward(d_emitted, o, of_seen, norm_cell, norm_cell_bias, units, H)
+    if norm_cell is not None:
+        tl.store(of_step(d_seen, t, B, first, H) + rows * H + units, d, mask=inside)
+        d *= load(norm_cell, units, units < H, d.dtype)
+        d = norm_backward(d, of_seen, inverse, mean(d, H), mean(d * of_seen, H))
+    d_z_i, d_z_f, d_z_g, d_z_o, d_old_c = gates_step_backward(
+        d_emitted, tanh_seen, d, left, i, f, g, o, old_c, unclipped, alive, keeps,
+        d_gates, d_cells, d_z, peephole, t, B, first, rows, units, inside,
+        H, GATES, CLIP, ZONEOUT_CELL,
+    )  # fmt: skip
     if norm_hh is not None:
-        d_z_i, d_z_f, d_z_g, d_z_o = _norm_backward(
+        d_z_i, d_z_f, d_z_g, d_z_o = _gates_norm_backward(
             d_z_i, d_z_f, d_z_g, d_z_o, r_i, r_f, r_g, r_o, norm_hh, units, inside,
             H, GATES, EPSILON,
         )  # fmt: skip
@@ -225,28 +239,25 @@ def cell_step_backward(
 
 
 @triton.jit
-def _norm_backward(
-    d_z_i, d_z_f, d_z_g, d_z_o, r_i, r_f, r_g, r_o, gain, units, inside,
+def _gates_norm_backward(
+    d_i, d_f, d_g, d_o, r_i, r_f, r_g, r_o, gain, units, inside,
     H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr,
 ):  # fmt: skip
-    """From the gradient of LN(R h), over all gates together, to that of R h."""
-    work: tl.constexpr = d_z_f.dtype
-    here = units < H
-    of_f = (GATES - 3) * H + units
+    """From the gradient of LN(R h), over all gates together, to that of R h.
+
+    What is outside, and i where the gates are coupled, must be zero.
+    """
     n_i, n_f, n_g, n_o, inverse = normalized_gates(
         r_i, r_f, r_g, r_o, inside, H, GATES, EPSILON
     )  # fmt: skip
-    d_f = tl.where(inside, d_z_f * load(gain, of_f, here, work), 0.0)
-    d_g = tl.where(inside, d_z_g * load(gain, of_f + H, here, work), 0.0)
-    d_o = tl.where(inside, d_z_o * load(gain, of_f + 2 * H, here, work), 0.0)
-    d_i = tl.zeros_like(d_f)
-    if GATES == 4:
-        d_i = tl.where(inside, d_z_i * load(gain, units, here, work), 0.0)
+    d_i, d_f, d_g, d_o = times_gain(d_i, d_f, d_g, d_o, gain, units, H, GATES)
+    if GATES == 3:
+        d_i = tl.zeros_like(d_f)
     d_mean = mean(d_i + d_f + d_g + d_o, GATES * H)
     along = mean(d_i * n_i + d_f * n_f + d_g * n_g + d_o * n_o, GATES * H)
     return (
-        inverse * (d_i - d_mean - n_i * along),
-        inverse * (d_f - d_mean - n_f * along),
-        inverse * (d_g - d_mean - n_g * along),
-        inverse * (d_o - d_mean - n_o * along),
+        norm_backward(d_i, n_i, inverse, d_mean, along),
+        norm_backward(d_f, n_f, inverse, d_mean, along),
+        norm_backward(d_g, n_g, inverse, d_mean, along),
+        norm_backward(d_o, n_o, inverse, d_mean, along),
     )

@@ -16,7 +16,14 @@ memory, and overlaps.
 import triton
 import triton.language as tl
 
-from fastlstm.ops.triton_cell import load, load_gates, of_step, row_lengths
+from fastlstm.ops.triton_cell import (
+    load,
+    load_gates,
+    of_step,
+    row_flags,
+    row_lengths,
+    unit_flags,
+)
 from fastlstm.ops.triton_cell_backward import (
     cell_step_backward,
     handed_back,
@@ -141,6 +148,10 @@ def grid_backward(
         if lengths is not None:
             alive = t < row_lengths(lengths, B, first, rows)
 
+        was_reset = row_flags(reset, t, B, first, rows)
+        was_reset_later = row_flags(reset, later, B, first, rows)
+        keeps_c = unit_flags(zoneout_cell_mask, t, B, first, rows, units, inside, H)
+        keeps_h = unit_flags(zoneout_hidden_mask, t, B, first, rows, units, inside, H)
         seen = vectors + ((step % 2) * all_tiles + place) * (SHARES * PARTS * TILE * WIDTH)
         seen += (tl.program_id(0) % SHARES) * (PARTS * TILE * WIDTH)
         of_programs = place * tl.num_programs(0) + tl.program_id(0)
@@ -171,26 +182,25 @@ def grid_backward(
                 if lengths is not None:
                     was_real = was_real & (later < row_lengths(lengths, B, first, rows))
                 total = load(d_reset_h, at, inside, work)
-                left, total = reset_backward(left, total, was_real, reset, later, B, first, rows)
+                left, total = reset_backward(left, total, was_real, was_reset_later)
                 tl.store(d_reset_h + at, total, mask=inside)
             if step == steps:
                 tl.store(d_h + at, left, mask=inside)
             else:
                 d_new_h, d_old_h = hidden_step_backward(
-                    left, d_of_output, alive, zoneout_hidden_mask,
-                    t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
+                    left, d_of_output, alive, keeps_h, ZONEOUT_HIDDEN
                 )  # fmt: skip
                 tl.store(d_h + at, d_old_h, mask=inside)
 
                 d_i, d_f, d_g, d_o, d_old_c = cell_step_backward(
-                    d_new_h, left_c, i, f, g, o, cell, before,
-                    None, None, None, None, alive, d_gates, d_cells, d_z, None, None,
-                    peephole, None, None, None, reset, reset_c, zoneout_cell_mask,
+                    d_new_h, left_c, i, f, g, o, cell, before, None, None, None, None,
+                    alive, was_reset, keeps_c, d_gates, d_cells, d_z, None, None,
+                    peephole, None, None, None, reset_c,
                     t, B, first, rows, units, inside, H, GATES, 0.0, CLIP, ZONEOUT_CELL,
                 )  # fmt: skip
                 if reset is not None:
                     total = load(d_reset_c, at, inside, work)
-                    d_old_c, total = reset_backward(d_old_c, total, alive, reset, t, B, first, rows)
+                    d_old_c, total = reset_backward(d_old_c, total, alive, was_reset)
                     tl.store(d_reset_c + at, total, mask=inside)
                 tl.store(d_c + at, d_old_c, mask=inside)
 

@@ -25,8 +25,10 @@ from fastlstm.ops.triton_cell import (
     load,
     load_gates,
     of_step,
+    row_flags,
     row_lengths,
     seen_by_recurrent,
+    unit_flags,
 )
 from fastlstm.ops.triton_grid_product import (
     SPAN,
@@ -113,6 +115,10 @@ def grid_forward(
             alive = t < row_lengths(lengths, B, first, rows)
         before_c = load(c, at, inside, work)
         before_h = load(h, at, inside, work)
+        was_reset = row_flags(reset, t, B, first, rows)
+        will_be_reset = row_flags(reset, following, B, first, rows)
+        keeps_c = unit_flags(zoneout_cell_mask, t, B, first, rows, units, inside, H)
+        keeps_h = unit_flags(zoneout_hidden_mask, t, B, first, rows, units, inside, H)
         if starts is not None:
             begins = t % every == 0
             if REVERSE:
@@ -124,18 +130,18 @@ def grid_forward(
         z = product(held, resident, seen, work, OUTPUTS, TILE, CHUNKS, PARTS, HELD, BATCH)
         r_i, r_f, r_g, r_o = _by_gate(z, UNITS, TILE)
         state, new_h = cell_step(
-            x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before_c, alive,
-            gates, cells, peephole, None, None, None, reset, reset_c, zoneout_cell_mask,
+            x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before_c, alive, was_reset, keeps_c,
+            gates, cells, peephole, None, None, None, reset_c,
             t, B, first, rows, units, inside, H, GATES, 0.0, CLIP, ZONEOUT_CELL,
         )  # fmt: skip
         new_h = hidden_step(
-            new_h, before_h, alive, output, reset, reset_h, zoneout_hidden_mask,
+            new_h, before_h, alive, was_reset, keeps_h, output, reset_h,
             t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
         )  # fmt: skip
         tl.store(c + at, state, mask=inside)
         tl.store(h + at, new_h, mask=inside)
         new_h = seen_by_recurrent(
-            new_h, reset, reset_h, recurrent_mask, following, B, first, rows, units, inside, H
+            new_h, will_be_reset, reset_h, recurrent_mask, first, rows, units, inside, H
         )
         seen = vectors + (((step + 1) % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
         hand_over(new_h, seen, rows, units, inside, TILE, CHUNKS, PARTS)

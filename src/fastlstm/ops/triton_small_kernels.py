@@ -26,9 +26,11 @@ from fastlstm.ops.triton_cell import (
     load,
     load_gates,
     of_step,
+    row_flags,
     row_lengths,
     seen_by_recurrent,
     tile,
+    unit_flags,
 )
 
 
@@ -133,40 +135,60 @@ def forward(
             chunks, state_c, steps, longest, B, first, rows, units, inside, H, SAVE_EVERY, REVERSE
         )
     begin = longest - 1 if REVERSE else 0
+    some = longest > 0
     of_gates = of_step(gates_x, begin, B, first, GATES * H)
-    n_i, n_f, n_g, n_o = load_gates(
-        of_gates, rows, units, inside & (longest > 0), H, GATES, work
-    )  # fmt: skip
+    n_i, n_f, n_g, n_o = load_gates(of_gates, rows, units, inside & some, H, GATES, work)
+    there = tl.maximum(begin, 0)
+    if reset is not None:
+        n_reset = row_flags(reset, there, B, first, rows)
+    if zoneout_cell_mask is not None:
+        n_keeps_c = unit_flags(zoneout_cell_mask, there, B, first, rows, units, inside, H)
+    if zoneout_hidden_mask is not None:
+        n_keeps_h = unit_flags(
+            zoneout_hidden_mask, there, B, first, rows, features, inside_h, FEATURES
+        )  # fmt: skip
     for step in range(longest):
         t = longest - 1 - step if REVERSE else step
         x_i, x_f, x_g, x_o = n_i, n_f, n_g, n_o
         # Those of the next step, so that nobody waits for the memory then.
-        of_gates = of_step(gates_x, t - 1 if REVERSE else t + 1, B, first, GATES * H)
-        n_i, n_f, n_g, n_o = load_gates(
-            of_gates, rows, units, inside & (step + 1 < longest), H, GATES, work
-        )  # fmt: skip
+        following = t - 1 if REVERSE else t + 1
+        more = step + 1 < longest
+        of_gates = of_step(gates_x, following, B, first, GATES * H)
+        n_i, n_f, n_g, n_o = load_gates(of_gates, rows, units, inside & more, H, GATES, work)
+        there = tl.minimum(tl.maximum(following, 0), steps - 1)
+        was_reset, keeps_c, keeps_h = None, None, None
+        if reset is not None:
+            was_reset = n_reset
+            n_reset = row_flags(reset, there, B, first, rows)
+        if zoneout_cell_mask is not None:
+            keeps_c = n_keeps_c
+            n_keeps_c = unit_flags(zoneout_cell_mask, there, B, first, rows, units, inside, H)
+        if zoneout_hidden_mask is not None:
+            keeps_h = n_keeps_h
+            n_keeps_h = unit_flags(
+                zoneout_hidden_mask, there, B, first, rows, features, inside_h, FEATURES
+            )  # fmt: skip
         alive = None
         if lengths is not None:
             alive = t < ends
         if chunks is not None:
             _keep_start(chunks, state_c, t, B, first, rows, units, inside, H, SAVE_EVERY, REVERSE)
         seen = seen_by_recurrent(
-            state_h, reset, reset_h, recurrent_mask, t, B, first, rows, features, inside_h, FEATURES
+            state_h, was_reset, reset_h, recurrent_mask, first, rows, features, inside_h, FEATURES
         )
         r_f = product(r_of_f, seen, PRECISION)
         r_g = product(r_of_g, seen, PRECISION)
         r_o = product(r_of_o, seen, PRECISION)
         r_i = product(r_of_i, seen, PRECISION) if GATES == 4 else tl.zeros_like(r_f)
         state_c, new_h = cell_step(
-            x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, state_c, alive,
-            gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c,
-            zoneout_cell_mask, t, B, first, rows, units, inside,
-            H, GATES, EPSILON, CLIP, ZONEOUT_CELL,
+            x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, state_c, alive, was_reset, keeps_c,
+            gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset_c,
+            t, B, first, rows, units, inside, H, GATES, EPSILON, CLIP, ZONEOUT_CELL,
         )  # fmt: skip
         if weight_hr is not None:
             new_h = product(projection, new_h, PRECISION)
         state_h = hidden_step(
-            new_h, state_h, alive, output, reset, reset_h, zoneout_hidden_mask,
+            new_h, state_h, alive, was_reset, keeps_h, output, reset_h,
             t, B, first, rows, features, inside_h, FEATURES, ZONEOUT_HIDDEN,
         )  # fmt: skip
     if chunks is not None and not REVERSE:

@@ -9,7 +9,15 @@ Its floor is that of the forward kernel: R is read from shared memory once a ste
 import triton
 import triton.language as tl
 
-from fastlstm.ops.triton_cell import load, load_gates, of_step, row_lengths, tile
+from fastlstm.ops.triton_cell import (
+    load,
+    load_gates,
+    of_step,
+    row_flags,
+    row_lengths,
+    tile,
+    unit_flags,
+)
 from fastlstm.ops.triton_cell_backward import (
     cell_step_backward,
     first_of_row,
@@ -87,6 +95,15 @@ def backward(
             of_step(d_output, begin, B, first, FEATURES) + rows * FEATURES + features,
             mask=inside_h & some, other=0.0,
         )  # fmt: skip
+    there = tl.maximum(begin, 0)
+    if reset is not None:
+        n_reset = row_flags(reset, there, B, first, rows)
+    if zoneout_cell_mask is not None:
+        n_keeps_c = unit_flags(zoneout_cell_mask, there, B, first, rows, units, inside, H)
+    if zoneout_hidden_mask is not None:
+        n_keeps_h = unit_flags(
+            zoneout_hidden_mask, there, B, first, rows, features, inside_h, FEATURES
+        )  # fmt: skip
     if norm_hh is not None:
         n_r_i, n_r_f, n_r_g, n_r_o = load_gates(
             of_step(recurrent, begin, B, first, GATES * H), rows, units, inside & some, H, GATES,
@@ -112,6 +129,19 @@ def backward(
                 of_step(d_output, following, B, first, FEATURES) + rows * FEATURES + features,
                 mask=inside_h & more, other=0.0,
             )  # fmt: skip
+        there = tl.minimum(tl.maximum(following, 0), steps - 1)
+        was_reset, keeps_c, keeps_h = None, None, None
+        if reset is not None:
+            was_reset = n_reset
+            n_reset = row_flags(reset, there, B, first, rows)
+        if zoneout_cell_mask is not None:
+            keeps_c = n_keeps_c
+            n_keeps_c = unit_flags(zoneout_cell_mask, there, B, first, rows, units, inside, H)
+        if zoneout_hidden_mask is not None:
+            keeps_h = n_keeps_h
+            n_keeps_h = unit_flags(
+                zoneout_hidden_mask, there, B, first, rows, features, inside_h, FEATURES
+            )  # fmt: skip
         r_i, r_f, r_g, r_o = None, None, None, None
         if norm_hh is not None:
             r_i, r_f, r_g, r_o = n_r_i.to(work), n_r_f.to(work), n_r_g.to(work), n_r_o.to(work)
@@ -123,17 +153,16 @@ def backward(
         if lengths is not None:
             alive = t < ends
         d_out, d_old_h = hidden_step_backward(
-            left_h, d_of_output, alive, zoneout_hidden_mask,
-            t, B, first, rows, features, inside_h, FEATURES, ZONEOUT_HIDDEN,
+            left_h, d_of_output, alive, keeps_h, ZONEOUT_HIDDEN
         )  # fmt: skip
         if weight_hr is not None:
             of_new_h = of_step(d_new_h, t, B, first, FEATURES)
             tl.store(of_new_h + rows * FEATURES + features, d_out, mask=inside_h)
             d_out = _product_back(projection, d_out, PRECISION)
         d_i, d_f, d_g, d_o, left_c = cell_step_backward(
-            d_out, left_c, i, f, g, o, cell, before, r_i, r_f, r_g, r_o, alive,
+            d_out, left_c, i, f, g, o, cell, before, r_i, r_f, r_g, r_o, alive, was_reset, keeps_c,
             d_gates, d_cells, d_z, d_recurrent, d_seen,
-            peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c, zoneout_cell_mask,
+            peephole, norm_hh, norm_cell, norm_cell_bias, reset_c,
             t, B, first, rows, units, inside, H, GATES, EPSILON, CLIP, ZONEOUT_CELL,
         )  # fmt: skip
         cell = before  # what the next step left
@@ -147,8 +176,8 @@ def backward(
             d_old_h, through_r, recurrent_mask, first, rows, features, inside_h, FEATURES
         )
         if reset is not None:
-            left_h, total_h = reset_backward(left_h, total_h, alive, reset, t, B, first, rows)
-            left_c, total_c = reset_backward(left_c, total_c, alive, reset, t, B, first, rows)
+            left_h, total_h = reset_backward(left_h, total_h, alive, was_reset)
+            left_c, total_c = reset_backward(left_c, total_c, alive, was_reset)
     tl.store(d_h + at_h, left_h, mask=inside_h)
     tl.store(d_c + at, left_c, mask=inside)
     if reset is not None:

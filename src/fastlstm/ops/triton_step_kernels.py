@@ -17,9 +17,11 @@ from fastlstm.ops.triton_cell import (
     load,
     load_gates,
     of_step,
+    row_flags,
     row_lengths,
     seen_by_recurrent,
     tile,
+    unit_flags,
 )
 from fastlstm.ops.triton_cell_backward import (
     cell_step_backward,
@@ -36,20 +38,23 @@ _VARYING = ["t", "following", "later", "steps", "B"]
 
 @triton.jit
 def _leave_hidden(
-    new_h, alive, h, output, h_input, reset, reset_h, recurrent_mask, zoneout_hidden_mask,
+    new_h, alive, was_reset, h, output, h_input, reset, reset_h, recurrent_mask,
+    zoneout_hidden_mask,
     t, following, B, first, rows, units, inside, H: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr,
 ):  # fmt: skip
     """Write the hidden state that a step leaves, and what R sees of it in the following step."""
     at = first * H + rows * H + units
     before = load(h, at, inside, new_h.dtype)
+    keeps = unit_flags(zoneout_hidden_mask, t, B, first, rows, units, inside, H)
     new_h = hidden_step(
-        new_h, before, alive, output, reset, reset_h, zoneout_hidden_mask,
+        new_h, before, alive, was_reset, keeps, output, reset_h,
         t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
     )  # fmt: skip
     tl.store(h + at, new_h, mask=inside)
     if h_input is not None:
+        will_be_reset = row_flags(reset, following, B, first, rows)
         seen = seen_by_recurrent(
-            new_h, reset, reset_h, recurrent_mask, following, B, first, rows, units, inside, H
+            new_h, will_be_reset, reset_h, recurrent_mask, first, rows, units, inside, H
         )
         tl.store(h_input + at, seen, mask=inside)
 
@@ -66,9 +71,10 @@ def hidden_forward(
     if lengths is not None:
         alive = t < row_lengths(lengths, B, first, rows)
     new_h = load(projected + first * H, rows * H + units, inside, projected.dtype.element_ty)
+    was_reset = row_flags(reset, t, B, first, rows)
     _leave_hidden(
-        new_h, alive, h, output, h_input, reset, reset_h, recurrent_mask, zoneout_hidden_mask,
-        t, following, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
+        new_h, alive, was_reset, h, output, h_input, reset, reset_h, recurrent_mask,
+        zoneout_hidden_mask, t, following, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
     )  # fmt: skip
 
 
@@ -96,19 +102,20 @@ def cell_forward(
     of_gates = recurrent + first * (GATES * H)
     r_i, r_f, r_g, r_o = load_gates(of_gates, rows, units, inside, H, GATES, work)
     at = first * H + rows * H + units
+    was_reset = row_flags(reset, t, B, first, rows)
+    keeps = unit_flags(zoneout_cell_mask, t, B, first, rows, units, inside, H)
     state, new_h = cell_step(
-        x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, load(c, at, inside, work), alive,
-        gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c,
-        zoneout_cell_mask, t, B, first, rows, units, inside,
-        H, GATES, EPSILON, CLIP, ZONEOUT_CELL,
+        x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, load(c, at, inside, work), alive, was_reset, keeps,
+        gates, cells, peephole, norm_hh, norm_cell, norm_cell_bias, reset_c,
+        t, B, first, rows, units, inside, H, GATES, EPSILON, CLIP, ZONEOUT_CELL,
     )  # fmt: skip
     tl.store(c + at, state, mask=inside)
     if emitted is not None:
         tl.store(emitted + at, new_h, mask=inside)
     else:
         _leave_hidden(
-            new_h, alive, h, output, h_input, reset, reset_h, recurrent_mask, zoneout_hidden_mask,
-            t, following, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
+            new_h, alive, was_reset, h, output, h_input, reset, reset_h, recurrent_mask,
+            zoneout_hidden_mask, t, following, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
         )  # fmt: skip
 
 
@@ -134,15 +141,14 @@ def _reach_hidden(
         if lengths is not None:
             of_later = of_later & (later < row_lengths(lengths, B, first, rows))
         total = load(d_reset_h, at, inside, work)
-        left, total = reset_backward(left, total, of_later, reset, later, B, first, rows)
+        was_reset = row_flags(reset, later, B, first, rows)
+        left, total = reset_backward(left, total, of_later, was_reset)
         tl.store(d_reset_h + at, total, mask=inside)
     d_of_output = None
     if d_output is not None:
         d_of_output = load(of_step(d_output, t, B, first, H), of_program, inside, work)
-    d_new, d_old = hidden_step_backward(
-        left, d_of_output, alive, zoneout_hidden_mask,
-        t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
-    )  # fmt: skip
+    keeps = unit_flags(zoneout_hidden_mask, t, B, first, rows, units, inside, H)
+    d_new, d_old = hidden_step_backward(left, d_of_output, alive, keeps, ZONEOUT_HIDDEN)
     tl.store(d_h + at, d_old, mask=inside)
     return d_new
 
@@ -208,14 +214,16 @@ def cell_backward(
     if norm_hh is not None:
         of_gates = of_step(recurrent, t, B, first, GATES * H)
         r_i, r_f, r_g, r_o = load_gates(of_gates, rows, units, inside, H, GATES, work)
+    was_reset = row_flags(reset, t, B, first, rows)
+    keeps = unit_flags(zoneout_cell_mask, t, B, first, rows, units, inside, H)
     _, _, _, _, d_old_c = cell_step_backward(
-        d_out, load(d_c, at, inside, work), i, f, g, o, cell, before, r_i, r_f, r_g, r_o, alive,
-        d_gates, d_cells, d_z, d_recurrent, d_seen,
-        peephole, norm_hh, norm_cell, norm_cell_bias, reset, reset_c, zoneout_cell_mask,
+        d_out, load(d_c, at, inside, work), i, f, g, o, cell, before, r_i, r_f, r_g, r_o,
+        alive, was_reset, keeps, d_gates, d_cells, d_z, d_recurrent, d_seen,
+        peephole, norm_hh, norm_cell, norm_cell_bias, reset_c,
         t, B, first, rows, units, inside, H, GATES, EPSILON, CLIP, ZONEOUT_CELL,
     )  # fmt: skip
     if reset is not None:
         total = load(d_reset_c, at, inside, work)
-        d_old_c, total = reset_backward(d_old_c, total, alive, reset, t, B, first, rows)
+        d_old_c, total = reset_backward(d_old_c, total, alive, was_reset)
         tl.store(d_reset_c + at, total, mask=inside)
     tl.store(d_c + at, d_old_c, mask=inside)
