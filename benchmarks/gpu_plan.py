@@ -43,8 +43,8 @@ OPERATOR_SWITCHES = (
 )
 """Those of the operator, which `gpu_operator.py` checks at sizes that fill no tile."""
 EVERY_SWITCH = tuple(s for s in OPERATOR_SWITCHES if s not in ("no_bias", "zoneout_rates"))
-IN_ONE_STEP = tuple(s for s in EVERY_SWITCH if s not in ("layer_norm", "projection"))
-"""Without those that need sums over all units within a step, which not every back end has."""
+NO_PROJECTION = tuple(s for s in EVERY_SWITCH if s != "projection")
+"""Those that every back end serves."""
 STARTS = ("reverse", "lengths", "reset_state")
 
 # Contenders beside our back ends, which go by their own names.
@@ -193,7 +193,7 @@ def operators(
     (rows, hidden), *larger = sizes
     first = Configuration("operator", rows, hidden, "float64", switch="", steps=11)
     found = [first, *(replace(first, switch=_joined(one, *STARTS)) for one in switches)]
-    several = [replace(first, switch=_joined(*on)) for on in (EVERY_SWITCH, IN_ONE_STEP)]
+    several = [replace(first, switch=_joined(*on)) for on in (EVERY_SWITCH, NO_PROJECTION)]
     found += several
     for dtype in ("float32", "bfloat16", "float16"):
         found += [replace(one, dtype=dtype) for one in (first, *several)]
@@ -210,7 +210,7 @@ def sanitized() -> list[Configuration]:
     first = Configuration("operator", 5, 33, "float32", switch="", steps=3)
     everything = replace(first, switch=_joined(*EVERY_SWITCH))
     wide = replace(first, rows=18, hidden=130, dtype="bfloat16", switch="lengths")
-    return [first, everything, replace(first, switch=_joined(*IN_ONE_STEP)), wide]
+    return [first, everything, replace(first, switch=_joined(*NO_PROJECTION)), wide]
 
 
 def _joined(*switches: str) -> str:

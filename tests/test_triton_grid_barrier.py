@@ -105,11 +105,15 @@ def test_programs_that_wait_for_each_other(
     assert (forward.programs, forward.groups) == (3, groups)
     assert forward.tiles == back.tiles == 3 - groups
     assert (back.programs, back.groups) == (3 if most_traffic else 4, groups)
-    assert turns == (5 if most_traffic else 10)
+    stages = (0 if most_traffic else 1) + (3 if "layer_norm" in switches else 1)
+    assert turns == 4 * stages + (1 if most_traffic else 2)
 
 
-def test_tiles_of_programs_that_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    test_programs_that_wait_for_each_other(("lengths",), 21, 1, 0, monkeypatch)
+@pytest.mark.parametrize("switch", ["lengths", "layer_norm"])
+def test_tiles_of_programs_that_wait_for_each_other(
+    switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_programs_that_wait_for_each_other((switch,), 21, 1, 0, monkeypatch)
 
 
 def test_without_waiting_they_come_to_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

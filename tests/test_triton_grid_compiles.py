@@ -37,16 +37,17 @@ def run(cache: Path, *arguments: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("everything", "cases"),
+    ("kind", "cases"),
     [
-        (False, FEW),
-        pytest.param(False, OTHERS, marks=pytest.mark.heavy),
-        pytest.param(True, FEW + OTHERS, marks=pytest.mark.heavy),
+        ("plain", FEW),
+        ("layer norm", FEW[1:]),
+        pytest.param("plain", OTHERS, marks=pytest.mark.heavy),
+        pytest.param("layer norm", FEW + OTHERS, marks=pytest.mark.heavy),
+        pytest.param("everything", FEW + OTHERS, marks=pytest.mark.heavy),
     ],
-    ids=["plain", "plain, other sizes", "everything"],
 )
-def test_kernels_compile(everything: bool, cases: list[tuple], tmp_path: Path) -> None:
-    found = run(tmp_path, json.dumps([everything, cases]))
+def test_kernels_compile(kind: str, cases: list[tuple], tmp_path: Path) -> None:
+    found = run(tmp_path, json.dumps([kind, cases]))
     assert len(found) == 2 * len(cases)
     for kernel in found:
         *_, chunks, parts, held, _, _ = kernel["plan"]
@@ -55,19 +56,20 @@ def test_kernels_compile(everything: bool, cases: list[tuple], tmp_path: Path) -
         assert kernel["slices"] == chunks * parts, kernel
         assert kernel["in_loop"] == [0, 2 * held], kernel
         assert kernel["products"] == chunks * parts * (parts + 1) // 2, kernel
-        # The sum over the warps; a second one would have each load wait for the one before.
-        assert kernel["converted"] == 1, kernel
+        # The sum over the warps; a second one would have each load wait for the one before. Layer
+        # norm has four more, each of one number a row, that the program leaves to the others.
+        assert kernel["converted"] == (1 if kind == "plain" else 5), kernel
         assert kernel["shared"] <= 227 * 1024, kernel
         # Eight warps can have 255 registers a thread. A few that have no room, of 24 numbers at
         # most, take less time than to read in more batches, or weights from shared memory.
         assert kernel["registers"] <= 255, kernel
-        assert kernel["spilled"] <= 96, kernel
+        assert kernel["spilled"] <= (176 if kind == "everything" else 96), kernel
         assert kernel["asked"] == ["ld.acquire", "ld.cg", "red.release"], kernel
 
 
 @pytest.mark.heavy
 def test_each_switch_compiles(tmp_path: Path) -> None:
-    assert len(run(tmp_path)) == 11
+    assert len(run(tmp_path)) == 13
 
 
 def test_weights_that_are_read_in_every_turn_show() -> None:

@@ -20,7 +20,11 @@ from triton_compiled import FLAGS, TARGETS, cost
 H100 = Chip(132, 227 * 1024)
 WHOLE_NUMBERS = {"start", "stop", "steps", "tiles", "every", "B"}
 IN_16_BITS = {"output", "gates", "h", "d_output", "d_gates", "d_z"}
-NOT_IN_A_PLAIN_LAYER = FLAGS | {
+OF_LAYER_NORM = {
+    "partials", "recurrent", "new_cells", "output_gates", "norm_hh", "norm_cell", "norm_cell_bias",
+    "d_emitted", "d_recurrent", "d_seen", "of_recurrent", "of_cells", "cells_seen",
+}  # fmt: skip
+NOT_IN_A_PLAIN_LAYER = FLAGS | OF_LAYER_NORM | {
     "starts", "peephole", "lengths", "reset_h", "reset_c", "recurrent_mask", "d_gates", "d_cells",
     "d_reset_h", "d_reset_c",
 }  # fmt: skip
@@ -31,6 +35,7 @@ SWITCHES = [
     (), ("starts",), ("peephole",), ("lengths",), ("reset", "d_reset_h", "d_reset_c"),
     ("reset", "reset_h", "reset_c", "d_reset_h", "d_reset_c"), ("recurrent_mask",),
     ("zoneout_cell_mask",), ("zoneout_hidden_mask",), ("d_gates", "d_cells"), ("no d_output",),
+    (*OF_LAYER_NORM,), (*(OF_LAYER_NORM - {"norm_cell_bias"}), "lengths"),
 ]  # fmt: skip
 
 
@@ -39,16 +44,21 @@ def compiled(
 ) -> Any:
     """A kernel as `triton_grid` would have it compiled for an H100."""
     numbers = {
-        "H": hidden, "GATES": 4, "CLIP": 0.0, "ZONEOUT_CELL": 0.0, "ZONEOUT_HIDDEN": 0.0,
-        "REVERSE": False, "UNITS": plan.units, "TILE": plan.rows, "CHUNKS": plan.chunks,
-        "PARTS": plan.parts, "HELD": plan.held, "BATCH": plan.batch, "SHARES": plan.shares,
-        **others,
+        "H": hidden, "GATES": 4, "EPSILON": 1e-5, "CLIP": 0.0, "ZONEOUT_CELL": 0.0,
+        "ZONEOUT_HIDDEN": 0.0, "REVERSE": False, "UNITS": plan.units, "TILE": plan.rows,
+        "CHUNKS": plan.chunks, "PARTS": plan.parts, "HELD": plan.held, "BATCH": plan.batch,
+        "SHARES": plan.shares, "PROGRAMS": plan.programs, **others,
     }  # fmt: skip
+    numbers["STAGES"] = 1 if "norm_hh" in absent else 3
     if plan.shares == 1:
         absent = absent | {"shares"}
+    elif kernel is grid_backward:
+        numbers["STAGES"] += 1
     factors = kept if plan.parts == 1 else "bf16"
     types = {"weight": factors, "vectors": factors, "arrived": "i32", "lengths": "i64"}
     types |= dict.fromkeys(FLAGS, "i1") | dict.fromkeys(IN_16_BITS, kept)
+    if "norm_hh" not in absent:  # what is kept for the way back is widened then
+        types |= {"d_output": "fp32", "d_z": "fp32"}
     signature: dict[str, str] = {}
     constants: dict[tuple[int], Any] = {}
     alignment: dict[tuple[int], Any] = {}
@@ -104,9 +114,12 @@ def asked_of_memory(ptx: str) -> list[str]:
     return sorted(name for name, pattern in kinds.items() if re.search(pattern, ptx))
 
 
-def main(everything: bool, cases: list[tuple[int, str, int]]) -> None:
+def main(kind: str, cases: list[tuple[int, str, int]]) -> None:
     """Compile both kernels for each number of units, dtype and number of rows."""
+    everything = kind == "everything"
     absent = set() if everything else NOT_IN_A_PLAIN_LAYER
+    if kind == "layer norm":
+        absent = absent - OF_LAYER_NORM
     on = {"CLIP": 3.0, "REVERSE": True} if everything else {}
     for hidden, kept, rows in cases:
         for kernel, plan in plans_of(rows, hidden, 3 if kept == "fp32" else 1):
@@ -115,7 +128,7 @@ def main(everything: bool, cases: list[tuple[int, str, int]]) -> None:
             code = found.asm["ttgir"]
             line = {
                 "kernel": kernel.__name__,
-                "case": (hidden, kept, rows, everything),
+                "case": (hidden, kept, rows, kind),
                 "plan": plan,
                 "registers": registers,
                 "spilled": spilled,

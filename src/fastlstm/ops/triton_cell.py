@@ -7,9 +7,9 @@ the way back.
 
 A program has a tile of rows of the batch and of units. `cell_step` wants all units of a row where
 layer norm is on; a kernel whose programs have some units each calls its parts, `gates_step` and
-`seen_by_output`, and brings the statistics of the rows. What is None, and what is a number, is known when
-a kernel is compiled: a switch that is off costs nothing. Shapes are written as in `arguments.py`;
-tensors are whole and contiguous, and ``t`` says which step of them is meant.
+`seen_by_output`, and brings the statistics of the rows. What is None, and what is a number, is
+known when a kernel is compiled: a switch that is off costs nothing. Shapes are written as in
+`arguments.py`; tensors are whole and contiguous, and ``t`` says which step of them is meant.
 """
 
 # To a type checker a kernel's function raises, as it does when it is called from outside of one.
@@ -139,22 +139,36 @@ def clipped(x, CLIP: tl.constexpr):
 
 
 @triton.jit
-def mean(total, count: tl.constexpr):
-    """Over a row; what is outside counts as zero, and is."""
-    return tl.sum(total, axis=1, keep_dims=True) / count
+def row_sum(x):
+    """(rows, 1); what is outside must be zero."""
+    return tl.sum(x, axis=1, keep_dims=True)
 
 
 @triton.jit
-def _centre(x, of_row, inside):
+def centred(x, of_row, inside):
+    """Less a number of each row; zero outside."""
     return tl.where(inside, x - of_row, 0.0)
+
+
+@triton.jit
+def centred_gates(i, f, g, o, of_row, inside, GATES: tl.constexpr):
+    """R h of each gate less a number of each row, zero outside; and the sum of their squares."""
+    f = centred(f, of_row, inside)
+    g = centred(g, of_row, inside)
+    o = centred(o, of_row, inside)
+    squares = f * f + g * g + o * o
+    if GATES == 4:
+        i = centred(i, of_row, inside)
+        squares += i * i
+    return i, f, g, o, squares
 
 
 @triton.jit
 def normalized(x, inside, H: tl.constexpr, EPSILON: tl.constexpr):
     """A row with mean 0 and variance 1; and one over its deviation."""
-    centred = _centre(x, mean(tl.where(inside, x, 0.0), H), inside)
-    inverse = 1 / tl.sqrt(mean(centred * centred, H) + EPSILON)
-    return centred * inverse, inverse
+    x = centred(x, row_sum(tl.where(inside, x, 0.0)) / H, inside)
+    inverse = 1 / tl.sqrt(row_sum(x * x) / H + EPSILON)
+    return x * inverse, inverse
 
 
 @triton.jit
@@ -165,15 +179,9 @@ def normalized_gates(
 
     What is outside, and i where the gates are coupled, must be zero.
     """
-    of_row = mean(i + f + g + o, GATES * H)
-    f = _centre(f, of_row, inside)
-    g = _centre(g, of_row, inside)
-    o = _centre(o, of_row, inside)
-    squares = f * f + g * g + o * o
-    if GATES == 4:
-        i = _centre(i, of_row, inside)
-        squares += i * i
-    inverse = 1 / tl.sqrt(mean(squares, GATES * H) + EPSILON)
+    of_row = row_sum(i + f + g + o) / (GATES * H)
+    i, f, g, o, squares = centred_gates(i, f, g, o, of_row, inside, GATES)
+    inverse = 1 / tl.sqrt(row_sum(squares) / (GATES * H) + EPSILON)
     return i * inverse, f * inverse, g * inverse, o * inverse, inverse
 
 

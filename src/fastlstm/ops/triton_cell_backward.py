@@ -16,11 +16,11 @@ from fastlstm.ops.triton_cell import (
     clipped,
     load,
     load_gates,
-    mean,
     normalized,
     normalized_gates,
     of_step,
     row_lengths,
+    row_sum,
     seen_by_output,
     store_gates,
     tanh,
@@ -122,12 +122,13 @@ def seen_backward(d_emitted, o, of_seen, norm_cell, norm_cell_bias, units, H: tl
 
 
 @triton.jit
-def norm_backward(d, n, inverse, d_mean, along):
+def norm_backward(d, n, inverse, total, along, count: tl.constexpr):
     """The gradient of what was normalized to `n`, from that of `n`.
 
-    `inverse` is one over the deviation, `d_mean` the mean of d over a row, and `along` that of d n.
+    `inverse` is one over the deviation, `total` the sum of d over a row of so many numbers, and
+    `along` that of d n.
     """
-    return inverse * (d - d_mean - n * along)
+    return inverse * (d - total / count - n * (along / count))
 
 
 @triton.jit
@@ -222,14 +223,14 @@ def cell_step_backward(
     if norm_cell is not None:
         tl.store(of_step(d_seen, t, B, first, H) + rows * H + units, d, mask=inside)
         d *= load(norm_cell, units, units < H, d.dtype)
-        d = norm_backward(d, of_seen, inverse, mean(d, H), mean(d * of_seen, H))
+        d = norm_backward(d, of_seen, inverse, row_sum(d), row_sum(d * of_seen), H)
     d_z_i, d_z_f, d_z_g, d_z_o, d_old_c = gates_step_backward(
         d_emitted, tanh_seen, d, left, i, f, g, o, old_c, unclipped, alive, keeps,
         d_gates, d_cells, d_z, peephole, t, B, first, rows, units, inside,
         H, GATES, CLIP, ZONEOUT_CELL,
     )  # fmt: skip
     if norm_hh is not None:
-        d_z_i, d_z_f, d_z_g, d_z_o = _gates_norm_backward(
+        d_z_i, d_z_f, d_z_g, d_z_o = _recurrent_backward(
             d_z_i, d_z_f, d_z_g, d_z_o, r_i, r_f, r_g, r_o, norm_hh, units, inside,
             H, GATES, EPSILON,
         )  # fmt: skip
@@ -239,7 +240,27 @@ def cell_step_backward(
 
 
 @triton.jit
-def _gates_norm_backward(
+def gates_norm_sums(d_i, d_f, d_g, d_o, n_i, n_f, n_g, n_o):
+    """What `norm_backward` wants of a row, of all gates together."""
+    total = row_sum(d_i + d_f + d_g + d_o)
+    return total, row_sum(d_i * n_i + d_f * n_f + d_g * n_g + d_o * n_o)
+
+
+@triton.jit
+def gates_norm_backward(
+    d_i, d_f, d_g, d_o, n_i, n_f, n_g, n_o, inverse, total, along, count: tl.constexpr
+):  # fmt: skip
+    """`norm_backward` for each gate."""
+    return (
+        norm_backward(d_i, n_i, inverse, total, along, count),
+        norm_backward(d_f, n_f, inverse, total, along, count),
+        norm_backward(d_g, n_g, inverse, total, along, count),
+        norm_backward(d_o, n_o, inverse, total, along, count),
+    )
+
+
+@triton.jit
+def _recurrent_backward(
     d_i, d_f, d_g, d_o, r_i, r_f, r_g, r_o, gain, units, inside,
     H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr,
 ):  # fmt: skip
@@ -253,11 +274,7 @@ def _gates_norm_backward(
     d_i, d_f, d_g, d_o = times_gain(d_i, d_f, d_g, d_o, gain, units, H, GATES)
     if GATES == 3:
         d_i = tl.zeros_like(d_f)
-    d_mean = mean(d_i + d_f + d_g + d_o, GATES * H)
-    along = mean(d_i * n_i + d_f * n_f + d_g * n_g + d_o * n_o, GATES * H)
-    return (
-        norm_backward(d_i, n_i, inverse, d_mean, along),
-        norm_backward(d_f, n_f, inverse, d_mean, along),
-        norm_backward(d_g, n_g, inverse, d_mean, along),
-        norm_backward(d_o, n_o, inverse, d_mean, along),
+    total, along = gates_norm_sums(d_i, d_f, d_g, d_o, n_i, n_f, n_g, n_o)
+    return gates_norm_backward(
+        d_i, d_f, d_g, d_o, n_i, n_f, n_g, n_o, inverse, total, along, GATES * H
     )

@@ -3,7 +3,8 @@
 A program has some units of some rows of the batch. It keeps their rows of R (forward) or columns
 (backward) on its processor while it walks over time, and the state of its units; what R sees of the
 other units' state it reads in every step from memory, where their programs have left it, after a
-barrier. The barrier needs all programs on the device at once: a cooperative launch.
+barrier. Layer norm takes two barriers more, in which programs add up what they have of a row. A
+barrier needs all programs on the device at once: a cooperative launch.
 
 The products before and after the recurrence are torch's, as those of "triton-step". What R sees is
 in the 16 bits of the input, as the hidden state is handed out; float32 is taken apart into three
@@ -13,6 +14,7 @@ bfloat16, or two where `torch.backends.cuda.matmul.allow_tf32` allows fewer digi
 from __future__ import annotations
 
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -56,8 +58,8 @@ def refusal(arguments: ScanArguments) -> str | None:
             return "it needs a GPU of compute capability 8.0 or more"
         if x.dtype == torch.float64:
             return "it knows float32, bfloat16 and float16, and the input is torch.float64"
-    if arguments.norm_hh is not None or arguments.weight_hr is not None:
-        return "it has neither layer norm nor a projection"
+    if arguments.weight_hr is not None:
+        return "it has no projection"
     if None in _plans(arguments, x.dtype):
         return (
             f"the {_chip(x.device).processors} processors of the GPU have no room for weight_hh of "
@@ -102,7 +104,8 @@ def scan_backward(call: BackwardCall) -> Gradients:
     """The gradients that are needed."""
     dtype = call.arguments.input.dtype
     kernels = backward_kernels(_scan, partial(_loop, dtype), dtype)
-    return backward.scan_backward(call, kernels, widens=call.arguments.save_every != 1)
+    widens = call.arguments.save_every != 1 or call.arguments.norm_hh is not None
+    return backward.scan_backward(call, kernels, widens)
 
 
 def _scan(arguments: ScanArguments) -> ScanOutputs:
@@ -110,6 +113,8 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
 
     kept = arguments.input.dtype
     plan, _ = _plans(arguments, kept)
+    normed = arguments.norm_hh is not None
+    stages = 3 if normed else 1
     with on_device_of(arguments.input):
         a = prepared(arguments)
         found = new_outputs(a, kept)
@@ -118,7 +123,7 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
         _launch(
             grid_forward,
             plan,
-            len(a.input),
+            len(a.input) * stages,
             a,
             weight=plan.weight(_by_gate(a), *_factors(kept)),
             vectors=vectors,
@@ -131,6 +136,11 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
             starts=found.cells if a.save_every > 1 else None,
             reset_h=a.reset_h,
             every=max(a.save_every, 1),
+            EPSILON=a.norm_epsilon,
+            STAGES=stages,
+            recurrent=a.input.new_empty(a.input.shape[1:]) if normed else None,
+            new_cells=torch.empty_like(found.c_n) if normed else None,
+            output_gates=torch.empty_like(found.c_n) if normed else None,
         )
     return found._replace(c_n=found.c_n.to(kept))
 
@@ -150,15 +160,20 @@ def _loop(
         d, a, saved = prepared_backward(cotangents, arguments, saved)
         d_h, d_c, d_reset_h, d_reset_c = state_gradients(d, a)
         d_z = torch.empty_like(saved.gates)
-        shares, turns = None, len(d_z) + 1
+        d_recurrent, d_seen, shares = d_z, None, None
+        normed = a.norm_hh is not None
+        if normed:
+            d_recurrent, d_seen = torch.empty_like(d_z), torch.empty_like(saved.cells)
+        before_hidden = 0
         if plan.shares > 1:
             tiles = plan.groups * plan.tiles
             shares = d_c.new_empty(tiles, plan.programs, plan.rows, plan.outputs)
-            turns *= 2  # one that makes shares, and one that adds them up
+            before_hidden = 1
+        stages = before_hidden + (3 if normed else 1)
         _launch(
             grid_backward,
             plan,
-            turns,
+            len(d_z) * stages + before_hidden + 1,
             a,
             weight=plan.weight(a.weight_hh.t().unsqueeze(0), *_factors(dtype)),
             vectors=plan.vectors(d_c, *_factors(dtype)),
@@ -168,28 +183,55 @@ def _loop(
             d_reset_h=d_reset_h,
             d_reset_c=d_reset_c,
             d_z=d_z,
+            d_recurrent=d_recurrent if normed else None,
+            d_seen=d_seen,
+            d_emitted=torch.empty_like(d_c) if normed else None,
+            **_normalized(a, forward),
             d_output=d.output,
             d_gates=d.gates,
             d_cells=d.cells,
             SHARES=plan.shares,
+            STAGES=stages,
             gates=saved.gates,
             cells=saved.cells,
             c_0=a.c_0,
         )
-    d_z = d_z.flatten(0, 1)
-    return Contributions(d_z, d_z, None, None), (d_h, d_c, d_reset_h, d_reset_c)
+    d_seen = None if d_seen is None else d_seen.flatten(0, 1)
+    contributions = Contributions(d_z.flatten(0, 1), d_recurrent.flatten(0, 1), d_seen, None)
+    return contributions, (d_h, d_c, d_reset_h, d_reset_c)
+
+
+def _normalized(a: ScanArguments, forward: Forward) -> dict[str, Tensor | None]:
+    """Both layer norms of all steps, without their gains, and one over the rows' deviations."""
+    names = ("recurrent", "of_recurrent"), ("cells_seen", "of_cells")
+    if a.norm_hh is None:
+        return dict.fromkeys(chain(*names))
+    found = {}
+    for (values, deviations), x in zip(names, (forward.recurrent, forward.new_c), strict=True):
+        variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
+        found[deviations] = (variance + a.norm_epsilon).rsqrt()
+        found[values] = (x - mean) * found[deviations]
+    return found
 
 
 def _launch(kernel: Any, plan: Plan, turns: int, a: ScanArguments, **others: Any) -> None:
     """Run a kernel over so many turns; what both kernels read of the arguments is added here."""
     numbers = constants(a)
     del numbers["EPSILON"]
+    partials = None
+    if a.norm_hh is not None:
+        size = (2, plan.groups * plan.tiles, 2, plan.rows, plan.programs)
+        partials = a.c_0.new_empty(size, dtype=a.state_dtype)
     for start, stop in _stretches(turns, a.input.device):
         kernel[plan.programs, plan.groups](
             **others,
             **numbers,
             arrived=torch.zeros(plan.groups, dtype=torch.int32, device=a.input.device),
+            partials=partials,
             peephole=a.weight_peephole,
+            norm_hh=a.norm_hh,
+            norm_cell=a.norm_cell,
+            norm_cell_bias=a.norm_cell_bias,
             lengths=a.lengths,
             reset=a.reset,
             reset_c=a.reset_c,
@@ -208,6 +250,7 @@ def _launch(kernel: Any, plan: Plan, turns: int, a: ScanArguments, **others: Any
             PARTS=plan.parts,
             HELD=plan.held,
             BATCH=plan.batch,
+            PROGRAMS=plan.programs,
             num_warps=WARPS,
             num_stages=1,
             launch_cooperative_grid=True,

@@ -10,7 +10,8 @@ The floor of a step is its barrier, see `triton_grid_product.py`, and one after 
   clock, once for each tile: 0.6 µs for 128 KB.
 
 Reading W x + b and writing the outputs takes less, B · H · 30 bytes from and to memory (0.6 µs
-there), and overlaps with the rest.
+there), and overlaps with the rest. Layer norm has a program wait twice more, see
+`triton_grid_norm.py`, and read again what it left to itself, B · H · 48 bytes.
 """
 
 # To a type checker a kernel's function raises, as it does when it is called from outside of one.
@@ -20,16 +21,23 @@ import triton
 import triton.language as tl
 
 from fastlstm.ops.triton_cell import (
-    cell_step,
+    centred,
+    centred_gates,
+    gates_step,
     hidden_step,
     load,
     load_gates,
     of_step,
     row_flags,
     row_lengths,
+    seen_by_output,
     seen_by_recurrent,
+    store_gates,
+    tanh,
+    times_gain,
     unit_flags,
 )
+from fastlstm.ops.triton_grid_norm import leave_moments, leave_moments_of_gates, statistics
 from fastlstm.ops.triton_grid_product import (
     SPAN,
     arrive,
@@ -54,36 +62,44 @@ def _by_gate(z, UNITS: tl.constexpr, TILE: tl.constexpr):
 @triton.jit
 def _inputs(
     gates_x, turn, tiles, steps, B, rows, units, H: tl.constexpr, GATES: tl.constexpr,
-    REVERSE: tl.constexpr, TILE: tl.constexpr, work: tl.constexpr,
+    REVERSE: tl.constexpr, TILE: tl.constexpr, STAGES: tl.constexpr, work: tl.constexpr,
 ):  # fmt: skip
-    """W x + b of each gate, for the program's tile and step in that turn."""
-    t = turn // tiles
+    """W x + b of each gate, for the program's tile and step in that turn, if it reads them."""
+    t = turn // tiles // STAGES
     if REVERSE:
         t = steps - 1 - t
     first = (tl.program_id(1) * tiles + turn % tiles).to(tl.int64) * TILE
     inside = (first + rows < B) & (units < H)
+    if STAGES > 1:
+        inside = inside & (turn // tiles % STAGES == 1)
     of_gates = of_step(gates_x, t, B, first, GATES * H)
     return load_gates(of_gates, rows, units, inside, H, GATES, work)
 
 
 @triton.jit(do_not_specialize=["start", "stop", "steps", "tiles", "every", "B"])
 def grid_forward(
-    weight, vectors, arrived, gates_x, h, c, output, gates, cells, starts,
-    peephole, lengths, reset, reset_h, reset_c, recurrent_mask, zoneout_cell_mask,
-    zoneout_hidden_mask,
+    weight, vectors, partials, recurrent, new_cells, output_gates, arrived,
+    gates_x, h, c, output, gates, cells, starts,
+    peephole, norm_hh, norm_cell, norm_cell_bias, lengths, reset, reset_h, reset_c,
+    recurrent_mask, zoneout_cell_mask, zoneout_hidden_mask,
     start, stop, steps, tiles, every, B,
-    H: tl.constexpr, GATES: tl.constexpr, CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr,
-    ZONEOUT_HIDDEN: tl.constexpr, REVERSE: tl.constexpr,
+    H: tl.constexpr, GATES: tl.constexpr, EPSILON: tl.constexpr, CLIP: tl.constexpr,
+    ZONEOUT_CELL: tl.constexpr, ZONEOUT_HIDDEN: tl.constexpr, REVERSE: tl.constexpr,
     UNITS: tl.constexpr, TILE: tl.constexpr, CHUNKS: tl.constexpr, PARTS: tl.constexpr,
-    HELD: tl.constexpr, BATCH: tl.constexpr,
+    HELD: tl.constexpr, BATCH: tl.constexpr, PROGRAMS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """The steps from `start` to `stop` in the order of the scan; the states are written over.
+    """The stages from `start` to `stop` in the order of the scan; the states are written over.
 
     Program (p, g) has the units from p · UNITS on and, of the batch, the g-th `tiles` tiles of TILE
     rows. `weight` is (programs, PARTS, 4 · UNITS, CHUNKS · SPAN), with the gates one after another;
     `vectors`, what R sees of h, is (2, all tiles, PARTS, TILE, CHUNKS · SPAN), of which even steps
     read the first half and write the second. `arrived` has a zero for each g. Where given, `starts`
     takes the cell state before each `every`-th step.
+
+    A step has one of STAGES. With layer norm it has three, for R h, the gates and the hidden state,
+    and each has a turn for each tile. What a program hands on to its own next stage is in
+    `recurrent` (B, GH), `new_cells` and `output_gates` (B, H); `partials`, (2, all tiles, 2,
+    TILE, PROGRAMS), has what it hands to all.
     """
     work: tl.constexpr = c.dtype.element_ty
     OUTPUTS: tl.constexpr = 4 * UNITS
@@ -95,12 +111,13 @@ def grid_forward(
     resident = slices(weight, HELD, PARTS * CHUNKS, OUTPUTS, CHUNKS)
     held = nothing(weight.dtype.element_ty, HELD, OUTPUTS)
     x_i, x_f, x_g, x_o = _inputs(
-        gates_x, start * tiles, tiles, steps, B, rows, units, H, GATES, REVERSE, TILE, work
+        gates_x, start * tiles, tiles, steps, B, rows, units, H, GATES, REVERSE, TILE, STAGES, work
     )
-    for turn in range(start * tiles, stop * tiles):  # each tile of each step
+    for turn in range(start * tiles, stop * tiles):  # each tile of each stage of each step
         if turn == start * tiles:
             held = slices(weight, 0, HELD, OUTPUTS, CHUNKS)
-        step = turn // tiles
+        stage = turn // tiles % STAGES
+        step = turn // tiles // STAGES
         t = step
         following = tl.minimum(step + 1, steps - 1)
         if REVERSE:
@@ -109,49 +126,98 @@ def grid_forward(
         place = (tl.program_id(1) * tiles + turn % tiles).to(tl.int64)
         first = place * TILE
         inside = (first + rows < B) & (units < H)
-        at = first * H + rows * H + units
+        of_tile = rows * H + units
+        at = first * H + of_tile
         alive = None
         if lengths is not None:
             alive = t < row_lengths(lengths, B, first, rows)
+        # Read here, they come while the product is made.
         before_c = load(c, at, inside, work)
         before_h = load(h, at, inside, work)
         was_reset = row_flags(reset, t, B, first, rows)
         will_be_reset = row_flags(reset, following, B, first, rows)
         keeps_c = unit_flags(zoneout_cell_mask, t, B, first, rows, units, inside, H)
         keeps_h = unit_flags(zoneout_hidden_mask, t, B, first, rows, units, inside, H)
-        if starts is not None:
-            begins = t % every == 0
-            if REVERSE:
-                begins = (t == steps - 1) | ((t + 1) % every == 0)
-            of_start = of_step(starts, t // every, B, first, H)
-            tl.store(of_start + rows * H + units, before_c, mask=inside & begins)
 
-        seen = vectors + ((step % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
-        z = product(held, resident, seen, work, OUTPUTS, TILE, CHUNKS, PARTS, HELD, BATCH)
-        r_i, r_f, r_g, r_o = _by_gate(z, UNITS, TILE)
-        state, new_h = cell_step(
-            x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before_c, alive, was_reset, keeps_c,
-            gates, cells, peephole, None, None, None, reset_c,
-            t, B, first, rows, units, inside, H, GATES, 0.0, CLIP, ZONEOUT_CELL,
-        )  # fmt: skip
-        new_h = hidden_step(
-            new_h, before_h, alive, was_reset, keeps_h, output, reset_h,
-            t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
-        )  # fmt: skip
-        tl.store(c + at, state, mask=inside)
-        tl.store(h + at, new_h, mask=inside)
-        new_h = seen_by_recurrent(
-            new_h, will_be_reset, reset_h, recurrent_mask, first, rows, units, inside, H
-        )
-        seen = vectors + (((step + 1) % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
-        hand_over(new_h, seen, rows, units, inside, TILE, CHUNKS, PARTS)
-        ends = (turn + 1) % tiles == 0 and step + 1 < stop
+        if STAGES == 1 or stage == 0:  # R h
+            seen = vectors + ((step % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
+            z = product(held, resident, seen, work, OUTPUTS, TILE, CHUNKS, PARTS, HELD, BATCH)
+            r_i, r_f, r_g, r_o = _by_gate(z, UNITS, TILE)
+            if STAGES > 1:
+                of_gates = recurrent + first * (GATES * H)
+                store_gates(of_gates, r_i, r_f, r_g, r_o, rows, units, inside, H, GATES)
+                leave_moments_of_gates(
+                    r_i,
+                    r_f,
+                    r_g,
+                    r_o,
+                    partials,
+                    place,
+                    rows,
+                    inside,
+                    H,
+                    GATES,
+                    UNITS,
+                    TILE,
+                    PROGRAMS,
+                )
+        if STAGES == 1 or stage == 1:  # gates and cell state
+            if STAGES > 1:
+                of_gates = recurrent + first * (GATES * H)
+                r_i, r_f, r_g, r_o = load_gates(of_gates, rows, units, inside, H, GATES, work)
+                mean, inverse = statistics(
+                    partials, place, rows, GATES, H, UNITS, TILE, PROGRAMS, EPSILON
+                )
+                r_i, r_f, r_g, r_o, _ = centred_gates(r_i, r_f, r_g, r_o, mean, inside, GATES)
+                r_i, r_f, r_g, r_o = times_gain(
+                    r_i * inverse, r_f * inverse, r_g * inverse, r_o * inverse,
+                    norm_hh, units, H, GATES,
+                )  # fmt: skip
+            if starts is not None:
+                begins = t % every == 0
+                if REVERSE:
+                    begins = (t == steps - 1) | ((t + 1) % every == 0)
+                of_start = of_step(starts, t // every, B, first, H)
+                tl.store(of_start + of_tile, before_c, mask=inside & begins)
+            state, of_seen, o = gates_step(
+                x_i, x_f, x_g, x_o, r_i, r_f, r_g, r_o, before_c, alive, was_reset, keeps_c,
+                gates, cells, peephole, reset_c, t, B, first, rows, units, inside,
+                H, GATES, CLIP, ZONEOUT_CELL,
+            )  # fmt: skip
+            tl.store(c + at, state, mask=inside)
+            if STAGES > 1:
+                tl.store(new_cells + at, of_seen, mask=inside)
+                tl.store(output_gates + at, o, mask=inside)
+                of_cells = partials + all_tiles * (2 * TILE * PROGRAMS)
+                leave_moments(of_seen, of_cells, place, rows, inside, H, UNITS, TILE, PROGRAMS)
+        if STAGES == 1 or stage == 2:  # hidden state
+            if STAGES > 1:
+                of_seen = load(new_cells, at, inside, work)
+                o = load(output_gates, at, inside, work)
+                of_cells = partials + all_tiles * (2 * TILE * PROGRAMS)
+                mean, inverse = statistics(
+                    of_cells, place, rows, 1, H, UNITS, TILE, PROGRAMS, EPSILON
+                )
+                of_seen = centred(of_seen, mean, inside) * inverse
+            new_h = o * tanh(seen_by_output(of_seen, norm_cell, norm_cell_bias, units, H))
+            new_h = hidden_step(
+                new_h, before_h, alive, was_reset, keeps_h, output, reset_h,
+                t, B, first, rows, units, inside, H, ZONEOUT_HIDDEN,
+            )  # fmt: skip
+            tl.store(h + at, new_h, mask=inside)
+            new_h = seen_by_recurrent(
+                new_h, will_be_reset, reset_h, recurrent_mask, first, rows, units, inside, H
+            )
+            seen = vectors + (((step + 1) % 2) * all_tiles + place) * (PARTS * TILE * WIDTH)
+            hand_over(new_h, seen, rows, units, inside, TILE, CHUNKS, PARTS)
+        ends = (turn + 1) % tiles == 0 and turn + 1 < stop * tiles
         if ends:
             arrive(arrived + tl.program_id(1))
         # What the next turn needs from far is on its way while the program waits.
         ahead = tl.minimum(turn + 1, stop * tiles - 1)
         x_i, x_f, x_g, x_o = _inputs(
-            gates_x, ahead, tiles, steps, B, rows, units, H, GATES, REVERSE, TILE, work
+            gates_x, ahead, tiles, steps, B, rows, units, H, GATES, REVERSE, TILE, STAGES, work
         )
         if ends:
-            wait_for_all(arrived + tl.program_id(1), (step + 1 - start) * tl.num_programs(0))
+            expected = ((turn + 1) // tiles - start) * tl.num_programs(0)
+            wait_for_all(arrived + tl.program_id(1), expected)
