@@ -222,7 +222,7 @@ def timed_items(plan: Plan, records: Iterable[Record], device: torch.device) -> 
     for c in plan.timed:
         names = [n for n in contenders_of(c, device) if (check_of(c), n) in right]
         chosen = measured.default(c)
-        if c.part in ("shapes", "small") and len(chosen) == 1 and chosen[0] in names:
+        if c.part in gpu_plan.PLAIN_PARTS and len(chosen) == 1 and chosen[0] in names:
             names = [name for name in names if name != DEFAULT]
         if names:
             items.append(Item(c, tuple(names)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +18,7 @@ from benchmarks.gpu_plan import (
     NN_LSTM,
     OTHERS,
     PLAIN,
+    PLAIN_PARTS,
     Configuration,
     Record,
     check_of,
@@ -101,7 +104,8 @@ class Measurements:
     def default(self, configuration: Configuration) -> tuple[str, ...]:
         """The back ends that serve where none is forced."""
         mode = "training" if configuration.training else "inference"
-        return self._defaults.get((check_of(configuration), mode), ())
+        checked = replace(check_of(configuration), steps=configuration.steps)
+        return self._defaults.get((checked, mode), ())
 
     def own(self, configuration: Configuration) -> dict[str, float]:
         """The medians of our own kernels, whichever have one."""
@@ -236,21 +240,22 @@ MOST = 2**31
 
 
 def rules(measured: Measurements) -> Rules:
-    """Who was fastest, over the whole range of H and B that a measured shape is nearest to."""
+    """Who was fastest, over the whole range of T, H and B that a measured shape is nearest to."""
     found = Rules([], [])
-    for dtype in DTYPES:
-        for trains in (False, True):
-            configurations = [
-                c
-                for c in measured.of("shapes") + measured.of("small")
-                if (c.dtype, c.training) == (dtype, trains)
-            ]
-            single = [c for c in configurations if c.layers == c.directions == 1]
-            winners = {c: best[0] for c in single if (best := measured.best(c))}
-            found.scans.extend(_rules(winners))
-            for scans in sorted({c.layers * c.directions for c in configurations}):
-                of_size = [c for c in configurations if c.layers * c.directions == scans]
-                found.stacks.extend(_rules(_stack_winners(measured, of_size)))
+    everything = [c for part in PLAIN_PARTS for c in measured.of(part)]
+    lengths = {c.steps: c.steps for c in everything}
+    for (dtype, trains), (steps, length) in product(
+        product(DTYPES, (False, True)), _ranges(lengths)
+    ):
+        configurations = [
+            c for c in everything if (c.dtype, c.training, c.steps) == (dtype, trains, length)
+        ]
+        single = [c for c in configurations if c.layers == c.directions == 1]
+        winners = {c: best[0] for c in single if (best := measured.best(c))}
+        found.scans.extend(_rules(winners, steps))
+        for scans in sorted({c.layers * c.directions for c in configurations}):
+            of_size = [c for c in configurations if c.layers * c.directions == scans]
+            found.stacks.extend(_rules(_stack_winners(measured, of_size), steps))
     return found
 
 
@@ -270,7 +275,7 @@ def _stack_winners(
     }
 
 
-def _rules(winners: dict[Configuration, str]) -> Iterator[Rule]:
+def _rules(winners: dict[Configuration, str], steps: tuple[int, int]) -> Iterator[Rule]:
     by_size: dict[int, dict[int, str]] = {}
     for c, name in winners.items():
         by_size.setdefault(c.hidden, {})[c.rows] = name
@@ -278,7 +283,8 @@ def _rules(winners: dict[Configuration, str]) -> Iterator[Rule]:
         for rows, name in by_rows:
             c = next(iter(winners))
             scans = c.layers * c.directions
-            yield Rule(name, (getattr(torch, c.dtype),), c.training, rows, hidden, (scans, scans))
+            dtypes = (getattr(torch, c.dtype),)
+            yield Rule(name, dtypes, c.training, rows, hidden, steps, (scans, scans))
 
 
 def _ranges(found: Mapping[int, Any]) -> list[tuple[tuple[int, int], Any]]:

@@ -20,6 +20,11 @@ SWITCH_SHAPE = (64, 512)
 RAGGED_SHAPES = ((64, 512), (64, 1024))
 LOOP_SHAPE = (64, 512)
 STEPS = 512
+SHORT_STEPS = 16
+"""Of sequences so short that what a call costs at once decides who is the fastest."""
+
+PLAIN_PARTS = ("shapes", "small", "short")
+"""The parts of the plan that have no switch and full rows."""
 
 CHECK_STEPS = 16
 """Of a check: kernels are compiled for numbers that 16 divides, and so is ``STEPS``."""
@@ -57,7 +62,7 @@ OTHERS = (NN_LSTM, LOOP, PLAIN, DEFAULT)
 class Configuration:
     """One row of a table."""
 
-    part: str  # "shapes", "small", "switches", "ragged", "loop"; "operator" is only checked
+    part: str  # "shapes", "small", "short", "switches", "ragged", "loop"; "operator": only checked
     rows: int
     hidden: int
     dtype: str = "float32"
@@ -85,7 +90,7 @@ class Configuration:
             words.append(f"{self.layers} layers")
         if self.bidirectional:
             words.append("both directions")
-        if self.part in ("ragged", "loop", "operator"):
+        if self.part in ("short", "ragged", "loop", "operator"):
             words.append(self.part)
         if self.switch:
             words.append(self.switch)
@@ -166,6 +171,8 @@ def plan() -> Plan:
     timed += _switches(SWITCH_SHAPE, switch_names(), ("float32", "bfloat16"), STEPS)
     timed += _ragged(RAGGED_SHAPES, DTYPES, STEPS)
     timed += [replace(c, part="small") for c in _shapes(SMALL_SHAPES, STACKS[:1])]
+    shortened = _shapes((*SHAPES, *SMALL_SHAPES), STACKS[:1], steps=SHORT_STEPS)
+    timed += [replace(c, part="short") for c in shortened]
     timed += _loop(LOOP_SHAPE, ("bfloat16", "float32"), LOOP_STEPS)
     timed += _shapes(SHAPES, STACKS[1:])
     return Plan(tuple(timed), tuple(operators(OPERATOR_SWITCHES)))
@@ -182,8 +189,12 @@ def tiny_plan() -> Plan:
 
 def check_of(configuration: Configuration) -> Configuration:
     """What has to be right before this may be timed; both modes are checked together."""
-    steps = configuration.steps if configuration.part == "loop" else CHECK_STEPS
-    return replace(configuration, steps=min(steps, configuration.steps), training=False)
+    c = configuration
+    steps = c.steps if c.part == "loop" else min(CHECK_STEPS, c.steps)
+    part = c.part
+    if part == "short":  # the same check as for the sequences of full length
+        part = "shapes" if (c.rows, c.hidden) in SHAPES else "small"
+    return replace(c, part=part, steps=steps, training=False)
 
 
 def operators(

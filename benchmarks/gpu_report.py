@@ -42,7 +42,7 @@ run as many.
 def grids(measured: Measurements) -> list[Grid]:
     """All tables for which there is a record; the marks first."""
     found = [marks_grid(outcomes(measured, marks()))]
-    for part, stacks in (("shapes", STACKS), ("small", STACKS[:1])):
+    for part, stacks in (("shapes", STACKS), ("small", STACKS[:1]), ("short", STACKS[:1])):
         for layers, bidirectional in stacks:
             for training in (False, True):
                 rows = [

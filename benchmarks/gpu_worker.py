@@ -17,7 +17,16 @@ from typing import Any
 import torch
 
 from benchmarks import gpu_check, gpu_contenders, gpu_floor, gpu_measure
-from benchmarks.gpu_plan import NN_LSTM, Configuration, Item, Job, Record
+from benchmarks.gpu_plan import (
+    NN_LSTM,
+    PLAIN_PARTS,
+    SHORT_STEPS,
+    STEPS,
+    Configuration,
+    Item,
+    Job,
+    Record,
+)
 
 CANNOT_GO_ON = 3
 """The exit status where the device answers no more: another process may take over."""
@@ -157,9 +166,14 @@ def _checker(configuration: Configuration, device: torch.device) -> gpu_check.Ch
 
 
 def _defaults(problem: gpu_contenders.Problem, device: torch.device) -> None:
-    for training in (False, True):
-        names = gpu_contenders.plain_choice(problem, device, training)
-        record(Record("default", problem.configuration, facts={_mode(training): list(names)}))
+    """Which back ends serve, at each number of steps that is timed."""
+    for steps in {problem.configuration.steps, STEPS, SHORT_STEPS}:
+        configuration = replace(problem.configuration, steps=steps)
+        longer = problem.input[:1].expand(steps, -1, -1)
+        resized = problem._replace(configuration=configuration, input=longer)
+        for training in (False, True):
+            names = gpu_contenders.plain_choice(resized, device, training)
+            record(Record("default", configuration, facts={_mode(training): list(names)}))
 
 
 def _mode(training: bool) -> str:
@@ -232,7 +246,7 @@ def _timed(
 
 def _full_length(configuration: Configuration) -> bool:
     """Whether all steps are compared: not where a switch is on, nor where a batch is packed."""
-    return configuration.part in ("shapes", "small")
+    return configuration.part in PLAIN_PARTS
 
 
 def _ready(

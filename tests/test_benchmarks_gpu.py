@@ -54,6 +54,10 @@ def test_the_plan_holds_what_is_to_be_measured():
     assert wanted == {c for c in plan.timed if c.part == "shapes"}
     small = {(c.rows, c.hidden) for c in plan.timed if c.part == "small"}
     assert small == {(1, 32), (16, 64), (256, 128), (1024, 64)}
+    short = [c for c in plan.timed if c.part == "short"]
+    assert {(c.rows, c.hidden) for c in short} == shapes | small
+    assert {c.steps for c in short} == {16}
+    assert {check_of(c) for c in short} <= {check_of(c) for c in plan.timed if c not in short}
     switches = {c.switch for c in plan.timed if c.part == "switches"}
     assert switches == set(switch_names())
     assert [c.part for c in plan.timed[:42]] == ["shapes"] * 42  # one layer and direction first
@@ -90,10 +94,14 @@ def test_only_the_right_are_timed():
         Record("check", check, "engine"),
         Record("check", check, "triton-step", note="WRONG: h_n"),
         Record("check", check, DEFAULT),
-        Record("default", check, facts={"inference": ["engine"]}),
+        Record("default", replace(check, steps=512), facts={"inference": ["engine"]}),
         Record("check", check_of(plan.timed[1]), DEFAULT),
         Record("check", check_of(plan.timed[1]), "engine"),
-        Record("default", check_of(plan.timed[1]), facts={"inference": ["engine", "triton-step"]}),
+        Record(
+            "default",
+            replace(check_of(plan.timed[1]), steps=512),
+            facts={"inference": ["engine", "triton-step"]},
+        ),
     ]
     # The default is timed by itself only where it comes to more than one back end.
     assert gpu.timed_items(plan, found, CPU) == [

@@ -101,7 +101,8 @@ def timed(c, **seconds):
 
 
 def default_of(c, *names):
-    return Record("default", check_of(c), facts={"inference": names, "training": names})
+    checked = replace(check_of(c), steps=c.steps)
+    return Record("default", checked, facts={"inference": names, "training": names})
 
 
 def test_marks():
@@ -167,20 +168,30 @@ def test_rules_cover_every_size():
     found = rules(Measurements(records))
     of = (torch.bfloat16,), False
     assert found.scans == [
-        Rule("triton-step", *of, (1, MOST), (1, 512)),
-        Rule("triton-step", *of, (1, 32), (513, MOST)),
-        Rule("triton-small", *of, (33, MOST), (513, MOST)),
+        Rule("triton-step", *of, (1, MOST), (1, 512), (1, MOST)),
+        Rule("triton-step", *of, (1, 32), (513, MOST), (1, MOST)),
+        Rule("triton-small", *of, (33, MOST), (513, MOST), (1, MOST)),
     ]
     # Of two scans: half as fast in one stack, three times in the other.
     assert found.stacks == [
-        Rule("scan", *of, (1, MOST), (1, MOST)),
-        Rule("scan", *of, (1, MOST), (1, MOST), (2, 2)),
+        Rule("scan", *of, (1, MOST), (1, MOST), (1, MOST)),
+        Rule("scan", *of, (1, MOST), (1, MOST), (1, MOST), (2, 2)),
     ]
     slower = [*records, *timed(two, cudnn=1.0, step=4.0)]
     assert rules(Measurements(slower)).stacks[1].fastest == "cudnn"
     space = {"Rule": Rule, "MOST": MOST, "torch": torch}
     exec("from __future__ import annotations\n" + "\n".join(rule_lines(found)), space)
     assert (space["SCANS"], space["STACKS"]) == (tuple(found.scans), tuple(found.stacks))
+    # Short sequences were measured for one scan alone: of two nothing is known then.
+    short = replace(SHAPE, part="short", steps=32)
+    found = rules(Measurements([*records, *timed(short, cudnn=1.0, step=2.0, small=3.0)]))
+    assert found.scans[0] == Rule("triton-step", *of, (1, MOST), (1, MOST), (1, 128))
+    assert {rule.steps for rule in found.scans[1:]} == {(129, MOST)}
+    assert [(rule.fastest, rule.steps, rule.scans) for rule in found.stacks] == [
+        ("cudnn", (1, 128), (1, 1)),
+        ("scan", (129, MOST), (1, 1)),
+        ("scan", (129, MOST), (2, 2)),
+    ]
 
 
 def test_the_report_shows_times_and_why_there_are_none():

@@ -75,12 +75,14 @@ def _choose(
     x, h_0 = sequences.input, sequences.initial[0]
     if len(x) == 1:
         return Choice(False, "for one step it is not worth copying all weights into its order")
+    rows = h_0.shape[1]
     call = rules.Call(
         x.dtype,
         _trains(sequences, parameters),
-        h_0.shape[1],
+        rows,
         sequences.initial[1].shape[-1],
-        len(h_0),
+        len(x) if x.dim() == 3 else -(-len(x) // rows),  # of a packed sequence those of a mean row
+        scans=len(h_0),
     )
     fastest = rules.fastest(rules.STACKS, call)
     if fastest not in (None, CUDNN):

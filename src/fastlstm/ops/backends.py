@@ -189,10 +189,9 @@ def _measured_fastest(arguments: ScanArguments) -> str | None:
     """The name of the back end that a rule has fastest for this call."""
     if not arguments.input.is_cuda:
         return None
-    sizes = arguments.c_0.shape
-    return rules.fastest(
-        rules.SCANS, rules.Call(arguments.input.dtype, arguments.save_every != 0, *sizes)
-    )
+    x, (rows, hidden) = arguments.input, arguments.c_0.shape
+    call = rules.Call(x.dtype, arguments.save_every != 0, rows, hidden, steps=len(x))
+    return rules.fastest(rules.SCANS, call)
 
 
 def explain(arguments: ScanArguments) -> tuple[str, str]:

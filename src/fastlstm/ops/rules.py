@@ -17,6 +17,7 @@ class Rule(NamedTuple):
     trains: bool  # forward and backward passes; else the forward pass alone
     rows: tuple[int, int]  # B, from and to
     hidden: tuple[int, int]  # H, from and to
+    steps: tuple[int, int]  # T, from and to: what a call costs at once weighs more in few of them
     scans: tuple[int, int] = (1, 1)  # layers times directions, from and to
 
 
@@ -27,6 +28,7 @@ class Call(NamedTuple):
     trains: bool
     rows: int
     hidden: int
+    steps: int
     scans: int = 1
 
 
@@ -46,5 +48,6 @@ def fastest(rules: tuple[Rule, ...], call: Call) -> str | None:
 
 
 def _is_within(rule: Rule, call: Call) -> bool:
-    sizes = ((rule.rows, call.rows), (rule.hidden, call.hidden), (rule.scans, call.scans))
+    names = ("rows", "hidden", "steps", "scans")
+    sizes = ((getattr(rule, name), getattr(call, name)) for name in names)
     return all(least <= size <= most for (least, most), size in sizes)
