@@ -1,11 +1,68 @@
-"""A stand-in for cuDNN's operators: PyTorch's own LSTM on the CPU."""
+"""A stand-in for cuDNN's operators: PyTorch's own LSTM on the CPU.
+
+As with cuDNN the matrices of all layers lie before all biases, and a layer without biases has
+zeros in their place. (Which order it is else is for nobody to know.)
+"""
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+import fastlstm
+from fastlstm.nn import cudnn_layers, cudnn_weights
+
 kept: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
+flattened: list[int] = []
+"""Of each call of `flatten` how many weights it copied."""
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the CPU look like a GPU with cuDNN; which of the two operators were called."""
+    called: list[str] = []
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            called.append(name)
+            return function(*arguments)
+
+        return call
+
+    torch.use_deterministic_algorithms(False)
+    kept.clear()
+    flattened.clear()
+    monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda x: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91_300)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(cudnn_weights, "_orders", {})
+    monkeypatch.setattr(cudnn_weights, "_moved", {})
+    monkeypatch.setattr(cudnn_weights, "_flatten", flatten)
+    monkeypatch.setattr(cudnn_layers, "_forward", counted("forward", forward))
+    monkeypatch.setattr(cudnn_layers, "_backward", counted("backward", backward))
+    return called
+
+
+def both(**options: Any) -> tuple[fastlstm.LSTM, torch.nn.LSTM, Tensor]:
+    """Our layer, PyTorch's with the same weights, and an input."""
+    expected = torch.nn.LSTM(3, 5, dtype=torch.float64, **options)
+    layer = fastlstm.LSTM(3, 5, dtype=torch.float64, **options)
+    layer.load_state_dict(expected.state_dict())
+    return layer, expected, torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+
+
+def in_order(weights: list[Tensor], stride: int) -> tuple[Tensor, list[Tensor]]:
+    """All weights as one tensor, and each as a view of it."""
+    matrices = [place for place, value in enumerate(weights) if value.dim() == 2]
+    biases = [place for place, value in enumerate(weights) if value.dim() == 1]
+    zeros = 0 if biases else 2 * weights[0].shape[0] * (len(weights) // stride)
+    pieces = [weights[place].flatten() for place in matrices + biases]
+    packed = torch.cat([*pieces, weights[0].new_zeros(zeros)])
+    views = packed.split([*(piece.numel() for piece in pieces), zeros])
+    return packed, [
+        views[(matrices + biases).index(place)].view_as(value)
+        for place, value in enumerate(weights)
+    ]
 
 
 def flatten(
@@ -22,10 +79,10 @@ def flatten(
     """``aten::_cudnn_rnn_flatten_weight``, which moves what it is given to its result."""
     assert (mode, batch_first) == (2, False) and weights[0].shape[1] == features
     assert len(weights) == layers * (1 + bidirectional) * stride
-    packed = torch.cat([value.flatten() for value in weights])
-    parts = packed.split([value.numel() for value in weights])
-    for value, part in zip(weights, parts, strict=True):
-        value.set_(part.view_as(value))
+    flattened.append(len(weights))
+    packed, views = in_order(weights, stride)
+    for value, view in zip(weights, views, strict=True):
+        value.set_(view)
     return packed
 
 
@@ -49,7 +106,7 @@ def forward(
 ) -> tuple[Tensor, ...]:
     """``aten::_cudnn_rnn``: its reserve is the number of the graph that it keeps."""
     assert (mode, batch_first, dropout) == (2, False, 0.0)
-    assert torch.equal(packed, torch.cat([value.flatten() for value in weights]))
+    assert torch.equal(packed, in_order(weights, stride)[0])
     assert all(value.is_contiguous() for value in (x, h_0, c_0, *weights))
     assert len(weights) == layers * (1 + bidirectional) * stride
     assert projection == (h_0.shape[-1] if stride % 2 else 0) and hidden == c_0.shape[-1]
@@ -82,7 +139,7 @@ def backward(
 ) -> tuple[Any, ...]:
     """``aten::_cudnn_rnn_backward``, which spoils the reserve as cuDNN does."""
     *_, reserve, mask = rest
-    assert packed.numel() == sum(value.numel() for value in weights)
+    assert torch.equal(packed, in_order(weights, stride)[0])
     inputs, outputs = kept[int(reserve)]
     reserve.fill_(-1)
     d = [

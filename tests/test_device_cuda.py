@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
+import fastlstm
+from fastlstm.nn import cudnn_weights
 from fastlstm.tasks import estimator
 from fastlstm.training import fit, map_tensors
 from test_device_waits import CASES
@@ -74,3 +76,75 @@ def test_the_same_updates_as_on_a_cpu() -> None:
     for one, other in zip(*records, strict=True):
         one["seconds"] = other["seconds"]
         assert one == pytest.approx(other, rel=1e-6)
+
+
+STACKS = [
+    {},
+    {"bias": False},
+    {"num_layers": 2, "bidirectional": True},
+    {"num_layers": 2, "proj_size": 24, "bidirectional": True},
+    {"num_layers": 2, "proj_size": 24, "bias": False},
+]
+
+
+NEAR = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
+
+
+@pytest.mark.parametrize("dtype", NEAR)
+@pytest.mark.parametrize("options", STACKS, ids=str)
+def test_no_weights_are_copied_for_cudnn(
+    options: dict[str, Any], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    device = torch.device("cuda")
+    if not cudnn_weights.takes(torch.empty(0, device=device, dtype=dtype)):
+        pytest.skip(f"this cuDNN does not take {dtype}")
+    expected = torch.nn.LSTM(37, 51, device=device, dtype=dtype, **options)
+    layer = fastlstm.LSTM(37, 51, **options).to(device, dtype)
+    monkeypatch.setattr(cudnn_weights, "_flatten", None)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    x = torch.randn(5, 3, 37, device=device, dtype=dtype, requires_grad=True)
+    with fastlstm.backend("cudnn"):
+        for _ in range(2):
+            expected.load_state_dict(layer.state_dict())
+            results = []
+            for each in (layer, expected):
+                output, states = each(x)
+                loss = (output**2).sum() + states[1].sin().sum()
+                slopes = torch.autograd.grad(loss, [x, *each.parameters()])
+                results.append([output, *states, *slopes])
+            torch.testing.assert_close(*results, rtol=NEAR[dtype], atol=NEAR[dtype])
+            for value, slope in zip(layer.parameters(), results[0][4:], strict=True):
+                value.grad = slope
+            optimizer.step()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_cudnns_order_does_not_depend_on_tf32(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = []
+    for allow_tf32 in (False, True):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allow_tf32)
+        monkeypatch.setattr(cudnn_weights, "_orders", {})
+        for options in STACKS:
+            fastlstm.LSTM(37, 51, device="cuda", dtype=dtype, **options)
+        orders.append(cudnn_weights._orders)
+    assert len(orders[0]) == len(STACKS)
+    assert orders[0] == orders[1]
+
+
+def test_a_recorded_call_reads_the_parameters_where_they_lie() -> None:
+    layer = fastlstm.LSTM(37, 51, 2, device="cuda").requires_grad_(False)
+    x = torch.randn(5, 3, 37, device="cuda")
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    with fastlstm.backend("cudnn"):
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            layer(x)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            found, _ = layer(x)
+        layer.load_state_dict(fastlstm.LSTM(37, 51, 2).state_dict())
+        graph.replay()
+        torch.testing.assert_close(found, layer(x)[0])

@@ -3,7 +3,8 @@
 cuDNN overlaps layers and directions, so it gets a stack of them at once, where our back ends get
 one scan after another. It serves the equations of 1997 and 2000 and a projection, on rows of equal
 length or on a packed sequence. Unlike in ``nn.LSTM`` second derivatives exist: they are taken
-through the scans. What runs the layers is in `cudnn_layers.py`; here is which calls go there.
+through the scans. What runs the layers is in `cudnn_layers.py`, where their weights lie in
+`cudnn_weights.py`; here is which calls go there.
 
 Of a packed sequence, `Sequences` has the data (N, I) as its input here, and no lengths; what says
 how many rows each step has comes beside it, and is empty for rows of equal length.
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastlstm.nn.cudnn_layers import FIELDS, flat, run_layers
+from fastlstm.nn.cudnn_layers import flat, run_layers
+from fastlstm.nn.cudnn_weights import FIELDS, takes
 from fastlstm.nn.parameters import LayerParameters
 from fastlstm.nn.stack import Sequences, StackResult
 from fastlstm.nn.switches import Switches
@@ -145,7 +147,7 @@ def _refusal(
     tensors = flat(x, sequences.initial, parameters)
     if forward_mode_is_active() or not eager.is_untransformed(tensors, x.device.type):
         return "a compiler, a transform, a mode or a subclass of tensor is at work"
-    if torch.version.hip or not torch.cudnn_is_acceptable(x) or not _takes(x.dtype, x.device):
+    if not takes(x):
         return f"cuDNN is absent or turned off, or does not take {x.dtype} on {x.device}"
     if torch.are_deterministic_algorithms_enabled():
         return "deterministic algorithms are asked for, and cuDNN's are not in all its versions"
@@ -168,14 +170,6 @@ def _unknown(
     given = [name for name in others if getattr(parameters[0], name) is not None]
     unknown = [*given, *_switches_on(switches, training)]
     return f"it does not know {', '.join(unknown)}" if unknown else None
-
-
-def _takes(dtype: torch.dtype, device: torch.device) -> bool:
-    """What ``nn.LSTM`` asks too; from PyTorch 2.10 on it is no part of being acceptable."""
-    if dtype == torch.bfloat16:
-        version = torch.backends.cudnn.version()
-        return (version or 0) >= 91_300 and torch.cuda.get_device_capability(device) >= (8, 0)
-    return dtype in (torch.float64, torch.float32, torch.float16)
 
 
 def _switches_on(switches: Switches, training: bool) -> list[str]:

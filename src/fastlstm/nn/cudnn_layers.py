@@ -11,18 +11,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm.nn import packed
+from fastlstm.nn.cudnn_weights import FIELDS, LSTM, Form, in_order
 from fastlstm.nn.parameters import LayerParameters
 from fastlstm.nn.stack import Sequences, States, run_stack
 from fastlstm.nn.switches import Switches
 from fastlstm.ops.arguments import any_requires_grad
 from fastlstm.ops.backends import nothing_forced
 
-FIELDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-"""The parameters that cuDNN knows, in its order."""
-
-_LSTM = 2  # among cuDNN's kinds of recurrent networks, as PyTorch numbers them
-
-_flatten = torch.ops.aten._cudnn_rnn_flatten_weight
 _forward = torch.ops.aten._cudnn_rnn
 _backward = torch.ops.aten._cudnn_rnn_backward
 
@@ -46,7 +41,7 @@ class _Sizes(NamedTuple):
     def arguments(self, trains: bool) -> tuple[Any, ...]:
         """Those after the states, in the order of both operators."""
         dropout, batch_first, bidirectional = 0.0, False, self.directions == 2
-        sizes = (_LSTM, self.hidden, self.projection, self.layers)
+        sizes = (LSTM, self.hidden, self.projection, self.layers)
         return (*sizes, batch_first, dropout, trains, bidirectional, self.rows, None)
 
     def scanned(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,23 +90,18 @@ def run_layers(
 def _run(sizes: _Sizes, tensors: Sequence[Tensor], trains: bool) -> tuple[Tensor, ...]:
     """Output, h_n, c_n, cuDNN's reserve, and the weights in its own order."""
     x, h_0, c_0, *weights = tensors
-    buffer = _in_order_of_cudnn(sizes, x.shape[-1], weights)
+    form = Form(
+        sizes.layers,
+        sizes.directions,
+        len(sizes.names),
+        x.shape[-1],
+        sizes.hidden,
+        sizes.projection,
+        x.dtype,
+        x.device,
+    )
+    buffer = in_order(form, weights)
     return _forward(x, weights, len(sizes.names), buffer, h_0, c_0, *sizes.arguments(trains))
-
-
-def _in_order_of_cudnn(sizes: _Sizes, features: int, weights: Sequence[Tensor]) -> Tensor:
-    """All weights in one piece of memory.
-
-    PyTorch would do this at each call too, and each time print that it had to.
-    """
-    kind, hidden, projection, layers, batch_first, _, _, bidirectional, *_ = sizes.arguments(False)
-    with torch.no_grad():
-        # It makes what it is given views of the buffer; the parameters stay where they are.
-        copied = [value.new_empty(0).set_(value) for value in weights]  # type: ignore[call-overload]
-        return _flatten(
-            copied, len(sizes.names), features, kind, hidden, projection, layers, batch_first,
-            bidirectional,
-        )  # fmt: skip
 
 
 class _Stack(torch.autograd.Function):

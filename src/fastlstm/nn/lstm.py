@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm.nn import functional, inputs, plain
+from fastlstm.nn import cudnn_weights, functional, inputs, plain
 from fastlstm.nn.dynamo import allow_in_dynamo
 from fastlstm.nn.exchange import scriptable
 from fastlstm.nn.fx import as_leaf
@@ -172,7 +172,13 @@ class LSTM(torch.nn.LSTM):
         initialize(self, dict(self.named_parameters()))
 
     def flatten_parameters(self) -> None:
-        """Do nothing: the parameters need no order in memory. For ``torch.nn.LSTM``'s users."""
+        """Move the parameters to where cuDNN can use them as they lie, as ``torch.nn.LSTM`` does.
+
+        PyTorch calls it when the layer is made, moved or cast. Nothing happens where there is no
+        cuDNN, in a layer with parameters that it does not know, nor to parameters that share their
+        memory with other tensors.
+        """
+        cudnn_weights.move(self)
 
     @property
     def _switches(self) -> Switches:
