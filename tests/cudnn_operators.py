@@ -18,6 +18,16 @@ flattened: list[int] = []
 """Of each call of `flatten` how many weights it copied."""
 
 
+KINDS = [
+    {},
+    {"bias": False},
+    {"num_layers": 3, "bidirectional": True},
+    {"num_layers": 2, "proj_size": 4, "bidirectional": True},
+    {"num_layers": 2, "proj_size": 4, "bias": False},
+]
+"""Options of layers that cuDNN serves."""
+
+
 def pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have the CPU look like a GPU with cuDNN; which of the two operators were called."""
     called: list[str] = []

@@ -15,7 +15,7 @@ from torch.nn.utils import parameters_to_vector, parametrize, vector_to_paramete
 
 import cudnn_operators as operators
 import fastlstm
-from cudnn_operators import both
+from cudnn_operators import KINDS, both
 from fastlstm.nn import cudnn_weights
 
 
@@ -36,15 +36,6 @@ def copied(layer: torch.nn.Module, expected: torch.nn.Module, x: Tensor) -> int:
 
 def places(layer: torch.nn.Module) -> list[int]:
     return [value.data_ptr() for value in layer.parameters()]
-
-
-KINDS = [
-    {},
-    {"bias": False},
-    {"num_layers": 3, "bidirectional": True},
-    {"num_layers": 2, "proj_size": 4, "bidirectional": True},
-    {"num_layers": 2, "proj_size": 4, "bias": False},
-]
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
@@ -114,7 +105,7 @@ def test_weights_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_memory_that_somebody_else_made(bias: bool) -> None:
+def test_memory_that_somebody_else_moved(bias: bool) -> None:
     layer, expected, x = both(bias=bias)
     weights = [torch.nn.Parameter(value.detach().clone()) for value in layer.parameters()]
     packed, views = operators.in_order(weights, len(weights))
@@ -176,7 +167,7 @@ def test_parameters_of_two_dtypes_stay_where_they_are() -> None:
     assert places(layer) == before
 
 
-def test_memory_that_pytorch_made() -> None:
+def test_memory_that_pytorch_moved() -> None:
     expected = torch.nn.LSTM(3, 5, 2, dtype=torch.float64)
     with torch.no_grad():
         operators.flatten(expected._flat_weights, 4, 3, 2, 5, 0, 2, False, False)

@@ -119,6 +119,30 @@ def test_no_weights_are_copied_for_cudnn(
             optimizer.step()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("options", [STACKS[0], *STACKS[2:4]], ids=str)
+def test_autocast_copies_no_weights_for_cudnn(
+    options: dict[str, Any], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not cudnn_weights.takes(torch.empty(0, device="cuda", dtype=dtype)):
+        pytest.skip(f"this cuDNN does not take {dtype}")
+    expected = torch.nn.LSTM(37, 51, device="cuda", **options)
+    layer = fastlstm.LSTM(37, 51, device="cuda", **options)
+    layer.load_state_dict(expected.state_dict())
+    x = torch.randn(5, 3, 37, device="cuda", requires_grad=True)
+    with fastlstm.backend("cudnn"), torch.autocast("cuda", dtype):
+        layer(x)  # meets cuDNN's order for this dtype
+        monkeypatch.setattr(cudnn_weights, "_flatten", None)
+        results = []
+        for each in (layer, expected):
+            output, states = each(x)
+            loss = (output.float() ** 2).sum() + states[1].float().sin().sum()
+            slopes = torch.autograd.grad(loss, [x, *each.parameters()])
+            results.append([output, *states, *slopes])
+    near = {"rtol": NEAR[dtype], "atol": NEAR[dtype], "check_dtype": False}
+    torch.testing.assert_close(*results, **near)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_cudnns_order_does_not_depend_on_tf32(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastlstm.nn.cudnn_layers import flat, run_layers
+from fastlstm.nn.cudnn_layers import cast_together, flat, run_layers
 from fastlstm.nn.cudnn_weights import FIELDS, takes
 from fastlstm.nn.parameters import LayerParameters
 from fastlstm.nn.stack import Sequences, StackResult
@@ -54,7 +54,7 @@ def choose(
     Raises:
         RuntimeError: it is forced and cannot; says why.
     """
-    with _without_autocast(sequences, parameters) as cast:
+    with _without_autocast(sequences, parameters, directions) as cast:
         return _choose(*cast, directions, switches, training)
 
 
@@ -116,7 +116,7 @@ def run(
         len(sequences.input) == 1 or _unknown(sequences, parameters, switches, training)
     ):
         return None  # before autocast casts all tensors for it
-    with _without_autocast(sequences, parameters) as (sequences, parameters):
+    with _without_autocast(sequences, parameters, directions) as (sequences, parameters):
         if not _choose(sequences, parameters, directions, switches, training).serves:
             return None
         rate = switches.dropout if training else 0.0
@@ -211,7 +211,7 @@ def _trains(sequences: Sequences, parameters: Sequence[LayerParameters]) -> bool
 
 @contextmanager
 def _without_autocast(
-    sequences: Sequences, parameters: Sequence[LayerParameters]
+    sequences: Sequences, parameters: Sequence[LayerParameters], directions: int
 ) -> Iterator[tuple[Sequences, Sequence[LayerParameters]]]:
     """A block in which autocast is off, since it has cast these already where it was on."""
     device_type = sequences.input.device.type
@@ -219,23 +219,26 @@ def _without_autocast(
     if not known or not torch.is_autocast_enabled(device_type):
         yield sequences, parameters
         return
-    cast = _cast(sequences, parameters)
+    dtype = torch.get_autocast_dtype(device_type)
     with torch.autocast(device_type, enabled=False):
-        yield cast
+        yield _cast(sequences, parameters, directions, dtype)
 
 
 def _cast(
-    sequences: Sequences, parameters: Sequence[LayerParameters]
+    sequences: Sequences,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    dtype: torch.dtype,
 ) -> tuple[Sequences, list[LayerParameters]]:
     """What autocast makes of the tensors before an operator that is to run in 16 bits."""
-    device_type = sequences.input.device.type
-    dtype = torch.get_autocast_dtype(device_type)
-    x, h_0, c_0 = (
-        cast_by_autocast(value, device_type, dtype)
-        for value in (sequences.input, *sequences.initial)
-    )
-    layers = [
-        LayerParameters(*(cast_by_autocast(value, device_type, dtype) for value in layer))
-        for layer in parameters
-    ]
+    given, device_type = (sequences.input, *sequences.initial), sequences.input.device.type
+    x, h_0, c_0 = (cast_by_autocast(value, device_type, dtype) for value in given)
+    weights, layers = flat(given[0], sequences.initial, parameters)[3:], None
+    if not forward_mode_is_active() and eager.is_untransformed(weights, device_type):
+        layers = cast_together(given[0], sequences.initial, parameters, directions, dtype)
+    if layers is None:
+        layers = [
+            LayerParameters(*(cast_by_autocast(value, device_type, dtype) for value in layer))
+            for layer in parameters
+        ]
     return sequences._replace(input=x, initial=(h_0, c_0)), layers

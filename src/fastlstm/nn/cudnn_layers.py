@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm.nn import packed
-from fastlstm.nn.cudnn_weights import FIELDS, LSTM, Form, in_order
+from fastlstm.nn.cudnn_weights import FIELDS, LSTM, Form, cast_as_they_lie, in_order
 from fastlstm.nn.parameters import LayerParameters
 from fastlstm.nn.stack import Sequences, States, run_stack
 from fastlstm.nn.switches import Switches
@@ -44,6 +44,11 @@ class _Sizes(NamedTuple):
         sizes = (LSTM, self.hidden, self.projection, self.layers)
         return (*sizes, batch_first, dropout, trains, bidirectional, self.rows, None)
 
+    def form(self, features: int, weight: Tensor) -> Form:
+        """What cuDNN's order of the weights depends on, of which one is given."""
+        sizes = (len(self.names), features, self.hidden, self.projection)
+        return Form(self.layers, self.directions, *sizes, weight.dtype, weight.device)
+
     def scanned(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The same layers by our own scans, from `flat`'s tensors."""
         x, h_0, c_0, *weights = tensors
@@ -63,6 +68,43 @@ class _Sizes(NamedTuple):
         return (output, *found.final)
 
 
+def _sizes_of(
+    initial: States,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    batch_sizes: Sequence[int] = (),
+) -> _Sizes:
+    first = parameters[0]
+    return _Sizes(
+        len(parameters) // directions,
+        directions,
+        tuple(name for name in FIELDS if getattr(first, name) is not None),
+        initial[1].shape[-1],
+        0 if first.weight_hr is None else first.weight_hr.shape[0],
+        tuple(batch_sizes),
+    )
+
+
+def cast_together(
+    x: Tensor,
+    initial: States,
+    parameters: Sequence[LayerParameters],
+    directions: int,
+    dtype: torch.dtype,
+) -> list[LayerParameters] | None:
+    """The parameters in another dtype, by one kernel, where they lie so; or None."""
+    _, _, _, *weights = flat(x, initial, parameters)
+    form = _sizes_of(initial, parameters, directions).form(x.shape[-1], weights[0])
+    cast = cast_as_they_lie(form, weights, dtype)
+    if cast is None:
+        return None
+    left = iter(cast)
+    return [
+        layer._replace(**{name: next(left) for name in FIELDS if getattr(layer, name) is not None})
+        for layer in parameters
+    ]
+
+
 def run_layers(
     x: Tensor,
     initial: States,
@@ -71,16 +113,8 @@ def run_layers(
     batch_sizes: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, h_n and c_n of layers without anything between them."""
-    first = parameters[0]
     tensors = [value.contiguous() for value in flat(x, initial, parameters)]
-    sizes = _Sizes(
-        len(parameters) // directions,
-        directions,
-        tuple(name for name in FIELDS if getattr(first, name) is not None),
-        initial[1].shape[-1],
-        0 if first.weight_hr is None else first.weight_hr.shape[0],
-        tuple(batch_sizes),
-    )
+    sizes = _sizes_of(initial, parameters, directions, batch_sizes)
     if torch.is_grad_enabled() and any_requires_grad(tensors):
         return _Stack.apply(sizes, *tensors)  # type: ignore[return-value]
     output, h_n, c_n, *_ = _run(sizes, tensors, trains=False)
@@ -90,17 +124,7 @@ def run_layers(
 def _run(sizes: _Sizes, tensors: Sequence[Tensor], trains: bool) -> tuple[Tensor, ...]:
     """Output, h_n, c_n, cuDNN's reserve, and the weights in its own order."""
     x, h_0, c_0, *weights = tensors
-    form = Form(
-        sizes.layers,
-        sizes.directions,
-        len(sizes.names),
-        x.shape[-1],
-        sizes.hidden,
-        sizes.projection,
-        x.dtype,
-        x.device,
-    )
-    buffer = in_order(form, weights)
+    buffer = in_order(sizes.form(x.shape[-1], weights[0]), weights)
     return _forward(x, weights, len(sizes.names), buffer, h_0, c_0, *sizes.arguments(trains))
 
 

@@ -16,8 +16,10 @@ has what is no plain parameter: a parametrized weight, a distributed tensor.
 *Which are used as they lie.* Each call holds every weight's address against cuDNN's order. Only
 cuDNN knows that, so it is read off what PyTorch's operator makes, the first time that it copies or
 moves weights of a `Form`; until then they are copied, wherever they lie. What no weight fills, the
-biases of a layer that has none, must be zeros: only memory that was moved to here is known to have
-them.
+biases of a layer that has none, must be zeros: only memory that `move` made is known to have them.
+
+*Under autocast* each weight would be cast, and the casts copied. Where the weights lie in order,
+all their memory is cast at once and lies so still; only without biases it is copied once more.
 """
 
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import Parameter
 
 from fastlstm.nn.parameters import field_of
+from fastlstm.ops.arguments import any_requires_grad
 
 FIELDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 """The parameters that cuDNN knows, in PyTorch's order."""
@@ -92,6 +95,54 @@ def in_order(form: Form, weights: Sequence[Tensor]) -> Tensor:
     with torch.no_grad():
         copied = [value.new_empty(0).set_(value) for value in weights]  # type: ignore[call-overload]
         return _put_in_order(form, copied)
+
+
+def cast_as_they_lie(
+    form: Form, weights: Sequence[Tensor], dtype: torch.dtype
+) -> Sequence[Tensor] | None:
+    """The weights in 16 bits, all by one kernel and as they lay, if in cuDNN's order; or None.
+
+    Args:
+        form: theirs, in float32.
+        weights: as for `in_order`.
+        dtype: the new one.
+    """
+    if any(value.dtype != torch.float32 for value in weights):
+        return None
+    piece = _as_they_lie(form, weights)
+    if piece is None:
+        return None
+    if torch.is_grad_enabled() and any_requires_grad(weights):
+        return _Cast.apply(form, piece, dtype, *weights)  # type: ignore[return-value]
+    return _cast(form, piece, dtype, weights)
+
+
+def _cast(
+    form: Form, piece: Tensor, dtype: torch.dtype, weights: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    cast = piece.to(dtype)
+    places = _orders[form].places
+    return tuple(
+        cast.as_strided(value.shape, value.stride(), place // piece.itemsize)
+        for value, place in zip(weights, places, strict=True)
+    )
+
+
+class _Cast(torch.autograd.Function):
+    """`_cast`, as autograd knows it: each weight's gradient is cast back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, form: Form, piece: Tensor, dtype: torch.dtype, *weights: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The weights, cast."""
+        ctx.set_materialize_grads(False)
+        return _cast(form, piece, dtype, weights)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradients of the weights."""
+        return None, None, None, *(None if d is None else d.float() for d in cotangents)
 
 
 def move(layer: Any) -> None:
