@@ -115,7 +115,7 @@ def test_one_step_is_not_its_own_unless_forced(
     monkeypatch.setattr(cudnn, "forced", lambda: "")
     sequences = Sequences(x[None], (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5)))
     found = cudnn.choose(sequences, [cell.layer_parameters()], 1, cell._switches, True)
-    assert found == (False, "for one step it is not worth copying all weights into its order")
+    assert found == (False, "one step is left to our kernels, which want no weights in its order")
 
 
 def test_nothing_is_padded_for_it(stand_in: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def _choose(
         return Choice(False, refused)
     x, h_0 = sequences.input, sequences.initial[0]
     if len(x) == 1:
-        return Choice(False, "for one step it is not worth copying all weights into its order")
+        return Choice(False, "one step is left to our kernels, which want no weights in its order")
     rows = h_0.shape[1]
     call = rules.Call(
         x.dtype,
