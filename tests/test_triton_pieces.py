@@ -28,6 +28,9 @@ class Graph:
         self._function = function
         self.found = {name: value.clone() for name, value in function(self._given).items()}
         self.replays = 0
+        self.device = next(iter(given.values())).device
+        sizes = (sum(value.nbytes for value in values.values()) for values in (given, self.found))
+        self.holding = cuda_graphs.Holding(*sizes, cuda_graphs._aside())
         Graph.made.append(self)
 
     def load(self, given: Tensors) -> None:
@@ -41,17 +44,26 @@ class Graph:
             self.found[name].copy_(value)
 
 
+class Pool:
+    """Stands for the memory that the graphs of a stream share."""
+
+    reserved = 0
+
+
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Graph]]:
     """Have every sequence on the CPU go by pieces of two steps or one."""
     Graph.made.clear()
-    cuda_graphs._graphs.clear()
+    cuda_graphs._forms.clear()
+    aside = Pool()
     monkeypatch.setattr(cuda_graphs, "Graph", Graph)
     monkeypatch.setattr(cuda_graphs, "LONGEST", 2)
     monkeypatch.setattr(cuda_graphs, "are_worthwhile", lambda tensor, steps: True)
     monkeypatch.setattr(cuda_graphs, "_numerics", lambda: ())
+    monkeypatch.setattr(cuda_graphs, "_aside", lambda: aside)
+    monkeypatch.setattr(cuda_graphs, "_limit", lambda device: 1 << 40)
     yield Graph.made
-    cuda_graphs._graphs.clear()
+    cuda_graphs._forms.clear()
 
 
 @needs_interpreter
@@ -117,15 +129,105 @@ def test_constants_are_loaded_once_a_sequence(recorded: list[Graph]) -> None:
     assert graph.replays == 5
 
 
-def test_only_so_many_graphs_are_kept(
+def run_of(size: int) -> bool:
+    """Run a piece of so many bytes given, and as many found; whether it was by a graph."""
+    before = sum(graph.replays for graph in Graph.made)
+    x = torch.arange(size, dtype=torch.int8)
+    found = Pieces(lambda given: {"found": given["x"] + 1}, "more", {}).run({"x": x})["found"]
+    assert torch.equal(found, x + 1)
+    return sum(graph.replays for graph in Graph.made) > before
+
+
+def sizes_kept() -> list[int]:
+    """Of the graphs that there are, the one that was used last at the end."""
+    graphs = [form.graph for form in cuda_graphs._forms.values()]
+    return [graph.holding.given for graph in graphs if graph is not None]
+
+
+@pytest.fixture
+def limited(recorded: list[Graph], monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
+    """Have room for graphs of a hundred bytes."""
+    monkeypatch.setattr(cuda_graphs, "_OF_DRIVER", 10)
+    monkeypatch.setattr(cuda_graphs, "_limit", lambda device: 100)
+    return recorded
+
+
+def test_the_least_recently_used_graph_goes_first(limited: list[Graph]) -> None:
+    for size in (10, 10, 11, 11, 12, 12, 10):  # 30 to 34 bytes each
+        run_of(size)
+    assert sizes_kept() == [11, 12, 10]
+    assert [run_of(13) for _ in range(4)] == [False, False, False, True]
+    assert sizes_kept() == [12, 10, 13]
+    assert [run_of(11) for _ in range(4)] == [False, False, False, True]
+    assert sizes_kept() == [10, 13, 11]
+
+
+def test_as_many_graphs_go_as_have_to(limited: list[Graph]) -> None:
+    for size in (10, 10, 11, 11, 12, 12, 20, 20, 20, 20):  # 30, 32, 34 and 50 bytes
+        run_of(size)
+    assert sizes_kept() == [12, 20]
+
+
+def test_forms_that_have_no_room_together_are_not_recorded_in_a_circle(
+    limited: list[Graph],
+) -> None:
+    for _ in range(20):
+        served = [run_of(size) for size in (10, 11, 12, 13)]
+    assert served == [True, True, True, False]
+    assert len(limited) == 3
+
+
+def test_forms_of_long_runs_in_turn_are_recorded(limited: list[Graph]) -> None:
+    for size in (40, 41, 40):
+        served = [run_of(size) for _ in range(20)]
+        assert served[4:] == [True] * 16  # one has room at a time
+
+
+def test_what_is_too_large_alone_is_never_recorded(limited: list[Graph]) -> None:
+    run_of(10), run_of(10)
+    assert not any([run_of(46) for _ in range(10)])
+    assert sizes_kept() == [10]
+
+
+def test_the_memory_of_a_pool_counts(limited: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of(10), run_of(10)
+    pool = limited[0].holding.aside
+    monkeypatch.setattr(pool, "reserved", 51, raising=False)
+    # 10 given, 14 given, 10 of the driver for each, and 51 for what they find.
+    assert [run_of(14) for _ in range(2)] == [False, True]
+    # With the last of its graphs a pool ends.
+    monkeypatch.setattr(pool, "reserved", 95)
+    assert [run_of(11) for _ in range(4)] == [False, False, False, True]
+    assert sizes_kept() == [11]
+
+
+def test_graphs_of_another_device_are_left_alone(limited: list[Graph]) -> None:
+    run_of(30), run_of(30)
+    limited[0].device = torch.device("cuda", 1)
+    assert [run_of(31) for _ in range(2)] == [False, True]
+    assert sizes_kept() == [30, 31]
+
+
+def test_without_memory_for_a_graph_a_piece_runs_as_it_is(
     recorded: list[Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_graphs, "_MOST", 3)
-    for size in (1, 2, 3, 1, 4, 1):
-        Pieces(lambda given: given, "same", {}).run({"x": torch.zeros(size)})
-    sizes = [str(key)[-60:].partition("torch.Size([")[2][0] for key in cuda_graphs._graphs]
-    assert sizes == ["3", "4", "1"]
-    assert len(recorded) == 1
+    tried = []
+
+    def fails(function: Function, given: Tensors) -> None:
+        tried.append(given)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(cuda_graphs, "Graph", fails)
+    assert not any([run_of(10) for _ in range(5)])
+    assert len(tried) == 1
+
+
+def test_only_so_many_forms_are_remembered(
+    recorded: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "_MOST_FORMS", 3)
+    assert [run_of(size) for size in (1, 1, 2, 3, 4, 1)] == [False, True, *[False] * 4]
+    assert len(cuda_graphs._forms) == 3
 
 
 class Cuda:
@@ -136,7 +238,11 @@ class Cuda:
         self.made = 100
         self.recorded_on: list[int] = []
         self.pools: list[object] = []
-        for name in ("CUDAGraph", "Stream", "current_stream", "stream", "graph_pool_handle"):
+        self.reserved = 0
+        for name in (
+            "CUDAGraph", "Stream", "current_stream", "stream", "graph_pool_handle",
+            "memory_reserved",
+        ):  # fmt: skip
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         monkeypatch.setattr(cuda_graphs, "_asides", {})
 
@@ -154,6 +260,9 @@ class Cuda:
 
     def graph_pool_handle(self) -> object:
         return object()
+
+    def memory_reserved(self, device: object) -> int:
+        return self.reserved
 
     def current_stream(self) -> SimpleNamespace:
         return self._named(self.current)
@@ -191,11 +300,32 @@ def test_inference_mode_makes_graphs_for_everybody(
 
 def test_the_graphs_of_a_stream_are_recorded_on_one_other(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = Cuda(monkeypatch)
+    graphs = []
     for cuda.current in (0, 7, 0, 7):
-        cuda_graphs.Graph(twice, {"x": torch.ones(3)})
+        graphs.append(cuda_graphs.Graph(twice, {"x": torch.ones(3)}))
     assert cuda.recorded_on == [101, 102, 101, 102]
     first, second = cuda.pools[:2]
     assert first is not second and cuda.pools[2:] == [first, second]
+
+
+def test_a_pool_ends_with_the_last_of_its_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda(monkeypatch)
+
+    def grows(given: Tensors) -> Tensors:
+        cuda.reserved += 1_000
+        return twice(given)
+
+    graph = cuda_graphs.Graph(grows, {"x": torch.ones(3)})
+    other = cuda_graphs.Graph(grows, {"x": torch.ones(3)})
+    assert graph.holding[:2] == (12, 12)
+    assert graph.holding.aside.reserved == 2_000  # of the recordings; before, each had run once
+    del graph
+    again = cuda_graphs.Graph(grows, {"x": torch.ones(3)})
+    del other, again
+    last = cuda_graphs.Graph(grows, {"x": torch.ones(3)})
+    assert last.holding.aside.reserved == 1_000
+    first, *others, new = cuda.pools
+    assert others == [first, first] and new is not first
 
 
 def test_a_recording_that_fails_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

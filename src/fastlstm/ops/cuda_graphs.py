@@ -4,15 +4,22 @@ A graph reads and writes memory of its own: what a piece is given is copied in, 
 copies out what it finds. That costs one more pass over each of these tensors; each of the launches
 that are saved costs Python several times as long as the GPU. A piece of a form that was not seen
 before is run as it is, the second is recorded, and all that follow are replayed.
+
+What all graphs of a device hold has a limit. Where they would hold more, the least recently used
+go, but none that is still in use: forms that take turns and have no room together would be recorded
+again at each turn, which takes longer than to run them as they are. So some stay, and others have
+no graph.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from threading import Lock
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -26,7 +33,26 @@ LONGEST = 32
 """Steps of a piece: its launch and copies are small beside them, and it needs little memory."""
 
 _SHORTEST = 8  # steps of a sequence that is worth recording
-_MOST = 64  # graphs that are kept, each with the memory of what it is given and what it finds
+
+_SHARE = 16
+"""Graphs hold one part in so many of a device's memory at most: 5 GB of 80.
+
+A training has graphs for the lengths of its pieces, up to six, in each direction, forward and back,
+that all layers of a size share. With 64 rows and 1,024 units in float32 those of a length of 512,
+in both directions, hold 0.4 GB, and those of a length of 511, with all six, 1.3 GB.
+"""
+
+_OF_DRIVER = 8 << 20
+"""What the driver keeps for a graph, some 64 KiB a kernel; estimated, as it does not tell."""
+
+_PATIENCE = 4
+"""So often is a form met before graphs go for its own, none of which is used in the meantime.
+
+To record takes about as long as so many replays save. So, whatever the order in which forms are
+met, all of it takes less than twice as long as without graphs.
+"""
+
+_MOST_FORMS = 1_024  # that are remembered, with or without a graph
 
 CUDAGRAPH_UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 """Tells a compiler to leave an operator out of its own graphs, in which ours cannot be recorded."""
@@ -80,21 +106,31 @@ class Pieces:
     def run(self, varying: Tensors) -> Tensors:
         """What the function returns; it is valid until the next piece is run."""
         given = {**self._constants, **varying}
-        key = (*self._key, *((name, _form(value)) for name, value in given.items()))
-        if key not in _graphs:
-            _remember(key, None)
-            return self._function(given)
-        graph = _graphs[key]
-        if graph is None:
-            graph = Graph(self._function, given)
-        elif id(graph) in self._loaded:
-            graph.load(varying)
+        form = _meet((*self._key, *((name, _form(value)) for name, value in given.items())))
+        if form.graph is None:
+            form.graph = self._recorded(form, given)
+        elif id(form.graph) in self._loaded:
+            form.graph.load(varying)
         else:
-            graph.load(given)
-        self._loaded.add(id(graph))
-        _remember(key, graph)
-        graph.replay()
-        return graph.found
+            form.graph.load(given)
+        if form.graph is None:
+            found = self._function(given)
+            form.found = _bytes(found)
+            return found
+        self._loaded.add(id(form.graph))
+        form.graph.replay()
+        return form.graph.found
+
+    def _recorded(self, form: _Form, given: Tensors) -> Graph | None:
+        """A graph, loaded; None for a form that is new, and where there is no memory for it."""
+        if form.found is None or form.is_refused or not _make_room(form, given):
+            return None
+        try:
+            return Graph(self._function, given)
+        except torch.OutOfMemoryError:
+            # PyTorch gives back nothing that it has cached while a graph is recorded.
+            form.is_refused = True
+            return None
 
 
 class Graph:
@@ -112,13 +148,20 @@ class Graph:
         }
         self.load(given)
         self._graph = torch.cuda.CUDAGraph()
-        current = torch.cuda.current_stream()
-        aside = _aside(current)
+        aside, current = _aside(), torch.cuda.current_stream()
         aside.stream.wait_stream(current)
-        with torch.cuda.stream(aside.stream):
-            function(self._given)  # compiles what has to be, which may not happen in a recording
-            self.found = self._record(function, aside.pool)
-        current.wait_stream(aside.stream)
+        try:
+            with torch.cuda.stream(aside.stream):
+                function(self._given)  # compiles what has to be, which a recording may not do
+                pool = aside.pool()
+                aside.graphs.add(self)
+                before = torch.cuda.memory_reserved(current.device)
+                self.found = self._record(function, pool)
+                aside.reserved += torch.cuda.memory_reserved(current.device) - before
+        finally:  # so that nobody is given this memory while it is read there
+            current.wait_stream(aside.stream)
+        self.device = current.device
+        self.holding = Holding(_bytes(given), _bytes(self.found), aside)
 
     def _record(self, function: Function, pool: Any) -> Tensors:
         # Other threads may go on with what a recording forbids. (`torch.cuda.graph` would wait for
@@ -143,11 +186,80 @@ class Graph:
         self._graph.replay()
 
 
-_graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()
-_asides: dict[tuple[int, int], _Aside] = {}
+class _Form:
+    """A form of piece: when it was met, and its graph, if it has one."""
+
+    def __init__(self) -> None:
+        self.met: deque[int] = deque(maxlen=_PATIENCE)  # the last times, by `_clock`
+        self.found: int | None = None  # the bytes of what it finds, once it was run
+        self.graph: Graph | None = None
+        self.is_refused = False
+
+    def has_waited_for(self, other: _Form) -> bool:
+        """Whether it was met often enough since another one was."""
+        return len(self.met) == _PATIENCE and other.met[-1] < self.met[0]
 
 
-class _Aside(NamedTuple):
+_forms: OrderedDict[Hashable, _Form] = OrderedDict()  # the one that was met last comes last
+_clock = count()
+
+
+def _meet(key: Hashable) -> _Form:
+    """The form of that key; it is met now."""
+    form = _forms.setdefault(key, _Form())
+    form.met.append(next(_clock))
+    _forms.move_to_end(key)
+    while len(_forms) > _MOST_FORMS:
+        _forms.popitem(last=False)
+    return form
+
+
+class Holding(NamedTuple):
+    """The bytes of a graph."""
+
+    given: int
+    found: int
+    aside: _Aside  # whose pool has what is found
+
+
+def _make_room(form: _Form, given: Tensors) -> bool:
+    """Whether a graph of a form has room; others may have gone for it.
+
+    Their last replays may still run. What a graph was given goes back to the allocator, for work
+    that is queued on the same stream after that; what it has found to its pool, for graphs that are
+    replayed there after that, or with the last of these to the device, which waits; and the driver
+    keeps a graph that still runs until it has.
+    """
+    assert form.found is not None
+    wanted = Holding(_bytes(given), form.found, _aside())
+    device = next(iter(given.values())).device
+    recorded = [(one, one.graph) for one in _forms.values() if one.graph is not None]
+    others = [(one, graph.holding) for one, graph in recorded if graph.device == device]
+    gone = 0
+    while _held([*(holding for _, holding in others[gone:]), wanted]) > _limit(device):
+        if gone == len(others) or not form.has_waited_for(others[gone][0]):
+            return False
+        gone += 1
+    for one, _ in others[:gone]:
+        one.graph = None
+    return True
+
+
+def _held(holdings: Sequence[Holding]) -> int:
+    """The bytes of graphs, the last of which is to be made, with those of pools that none uses."""
+    of_pools: Counter[_Aside] = Counter()
+    for one in holdings:
+        of_pools[one.aside] += one.found
+    reserved = {one.aside: one.aside.reserved for one in holdings[:-1]}  # it ends with its graphs
+    in_pools = sum(max(found, reserved.get(aside, 0)) for aside, found in of_pools.items())
+    return in_pools + sum(one.given + _OF_DRIVER for one in holdings)
+
+
+def _limit(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).total_memory // _SHARE
+
+
+class _Aside:
     """Where the graphs of a stream are recorded.
 
     They are replayed one after another, so they share memory: that of the pool, but for what each
@@ -155,23 +267,36 @@ class _Aside(NamedTuple):
     another stream may run beside them and share nothing.
     """
 
-    stream: torch.cuda.Stream
-    pool: Any
+    def __init__(self, current: torch.cuda.Stream) -> None:
+        self.stream = torch.cuda.Stream(current.device)
+        self.graphs: WeakSet[Graph] = WeakSet()
+        self.reserved = 0  # bytes of the pool
+        self._pool: Any = None
+
+    def pool(self) -> Any:
+        """The pool for the next graph: another one where no graph of it is left.
+
+        PyTorch has then given its memory back, and takes its handle no more.
+        """
+        if not self.graphs:
+            self._pool, self.reserved = torch.cuda.graph_pool_handle(), 0
+        return self._pool
 
 
-def _aside(current: torch.cuda.Stream) -> _Aside:
+_asides: dict[tuple[int, int], _Aside] = {}
+
+
+def _aside() -> _Aside:
+    """Where the graphs of the current stream are recorded."""
+    current = torch.cuda.current_stream()
     key = (current.device_index, current.cuda_stream)
     if key not in _asides:
-        stream = torch.cuda.Stream(current.device)
-        _asides[key] = _Aside(stream, torch.cuda.graph_pool_handle())
+        _asides[key] = _Aside(current)
     return _asides[key]
 
 
-def _remember(key: Hashable, graph: Graph | None) -> None:
-    _graphs[key] = graph
-    _graphs.move_to_end(key)
-    while len(_graphs) > _MOST:
-        _graphs.popitem(last=False)
+def _bytes(tensors: Tensors) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _form(tensor: Tensor) -> tuple[Any, ...]:
