@@ -147,19 +147,15 @@ class Graph:
             for name, value in given.items()
         }
         self.load(given)
-        self._graph = torch.cuda.CUDAGraph()
+        function(self._given)  # compiles and loads what has to be, which a recording may not do
         aside, current = _aside(), torch.cuda.current_stream()
-        aside.stream.wait_stream(current)
-        try:
-            with torch.cuda.stream(aside.stream):
-                function(self._given)  # compiles what has to be, which a recording may not do
-                pool = aside.pool()
-                aside.graphs.add(self)
-                before = torch.cuda.memory_reserved(current.device)
-                self.found = self._record(function, pool)
-                aside.reserved += torch.cuda.memory_reserved(current.device) - before
-        finally:  # so that nobody is given this memory while it is read there
-            current.wait_stream(aside.stream)
+        self._graph = torch.cuda.CUDAGraph()
+        pool = aside.pool()
+        aside.graphs.add(self)
+        before = torch.cuda.memory_reserved(current.device)
+        with torch.cuda.stream(aside.stream):
+            self.found = self._record(function, pool)
+        aside.reserved += torch.cuda.memory_reserved(current.device) - before
         self.device = current.device
         self.holding = Holding(_bytes(given), _bytes(self.found), aside)
 
@@ -262,9 +258,14 @@ def _limit(device: torch.device) -> int:
 class _Aside:
     """Where the graphs of a stream are recorded.
 
-    They are replayed one after another, so they share memory: that of the pool, but for what each
-    of them has found, and that which cuBLAS keeps for a stream, 32 MiB on an H100. Those of
-    another stream may run beside them and share nothing.
+    They are replayed one after another, so they share the memory of a pool, but for what each of
+    them has found. Those of another stream may run beside them and share nothing.
+
+    Nothing but recordings goes to the stream. So what cuBLAS keeps for it, 32 MiB on an H100 for
+    each thread, is of the pool as well. Some versions of PyTorch, 2.13 among them, take it back
+    with any of the graphs (its issue 193402), while others still write there; then they write over
+    what a graph works in or has found, which is read before another is replayed. Memory from
+    outside the pool would be somebody else's by then.
     """
 
     def __init__(self, current: torch.cuda.Stream) -> None:
