@@ -128,6 +128,8 @@ def test_a_sanitizer_that_is_not_there_or_finds_something(tmp_path, monkeypatch)
     tool = tmp_path / "compute-sanitizer"
     tool.write_text(
         "#!/bin/sh\n"
+        "for job; do :; done\n"
+        """grep -q '"one"' "$job" && echo '{"kind": "check", "note": ""}'\n"""
         'case "$2" in memcheck) echo "0 errors" > "$6"; exit 0;; esac\n'
         'printf "hazard in kernel\\nERROR SUMMARY: 1 error\\n" > "$6"; exit 86\n'
     )
@@ -140,3 +142,5 @@ def test_a_sanitizer_that_is_not_there_or_finds_something(tmp_path, monkeypatch)
         "    hazard in kernel",
         "    ERROR SUMMARY: 1 error",
     ]
+    (first, *_) = gpu_sanitize.sanitize(["refused"], "cpu", time.monotonic() + 40, say.append)
+    assert not first.clean and first.lines == ("nothing was checked", "0 errors")
