@@ -214,6 +214,8 @@ def environment(job: Job, threads: int = 0) -> dict[str, str]:
     if job.stage == "check":  # it asks for cuBLAS to be deterministic, which it then is
         found["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     found["TRITON_INTERPRET"] = "1" if job.device == "cpu" else "0"
+    # Where Triton has it anyway; but PyTorch's compiler would have a process use another one.
+    found.setdefault("TRITON_CACHE_DIR", str(Path.home() / ".triton" / "cache"))
     if threads:
         found["OMP_NUM_THREADS"] = found["MKL_NUM_THREADS"] = str(threads)
     return found
