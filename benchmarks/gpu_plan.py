@@ -51,6 +51,10 @@ EVERY_SWITCH = tuple(s for s in OPERATOR_SWITCHES if s not in ("no_bias", "zoneo
 NO_PROJECTION = tuple(s for s in EVERY_SWITCH if s != "projection")
 """Those that every back end serves."""
 STARTS = ("reverse", "lengths", "reset_state")
+MANY_ROWS = (1_100, 60)
+"""More than eight rows for each processor of an H100: kernels then multiply larger tiles, by other
+instructions of the chip, with which Triton 3.6 and later have left their memory (its issue 11366).
+"""
 
 # Contenders beside our back ends, which go by their own names.
 NN_LSTM, LOOP, DEFAULT, PLAIN = "nn.LSTM", "compiled loop", "default", "plain"
@@ -214,6 +218,9 @@ def operators(
     for rows, hidden in larger:
         found += [replace(one, rows=rows, hidden=hidden) for one in (first, *several)]
     found += [replace(one, dtype="float32", captured=True) for one in (first, *several)]
+    rows, hidden = MANY_ROWS
+    many = [replace(one, rows=rows, hidden=hidden, dtype="float32") for one in (first, *several)]
+    found += [*many, replace(many[0], dtype="bfloat16")]
     return found
 
 
@@ -222,7 +229,9 @@ def sanitized() -> list[Configuration]:
     first = Configuration("operator", 5, 33, "float32", switch="", steps=3)
     everything = replace(first, switch=_joined(*EVERY_SWITCH))
     wide = replace(first, rows=18, hidden=130, dtype="bfloat16", switch="lengths")
-    return [first, everything, replace(first, switch=_joined(*NO_PROJECTION)), wide]
+    rows, hidden = MANY_ROWS
+    many = replace(first, rows=rows, hidden=hidden, dtype="bfloat16")
+    return [first, everything, replace(first, switch=_joined(*NO_PROJECTION)), wide, many]
 
 
 def _joined(*switches: str) -> str:
