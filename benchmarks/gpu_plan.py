@@ -52,9 +52,7 @@ NO_PROJECTION = tuple(s for s in EVERY_SWITCH if s != "projection")
 """Those that every back end serves."""
 STARTS = ("reverse", "lengths", "reset_state")
 MANY_ROWS = (1_100, 60)
-"""More than eight rows for each processor of an H100: kernels then multiply larger tiles, by other
-instructions of the chip, with which Triton 3.6 and later have left their memory (its issue 11366).
-"""
+"""More than eight rows for each processor of an H100: not all programs run at once then."""
 
 # Contenders beside our back ends, which go by their own names.
 NN_LSTM, LOOP, DEFAULT, PLAIN = "nn.LSTM", "compiled loop", "default", "plain"

@@ -10,7 +10,7 @@ from cases import SWITCHES, make_arguments
 from fastlstm.ops import scan, triton_small, triton_small_launch
 from fastlstm.ops.arguments import DIFFERENTIABLE, BackwardCall, Cotangents
 from fastlstm.ops.triton_small import refusal
-from fastlstm.ops.triton_small_launch import H100, Tiles, tiles_of
+from fastlstm.ops.triton_small_launch import H100, MI300X, Tiles, tiles_of
 from test_engine_bfloat16 import OTHERS, PLAIN, assert_near_float32
 from test_scan import COMBINATIONS, check
 from test_triton_step import EVERYTHING, KINDS, SMOOTH, STARTS
@@ -59,11 +59,10 @@ def test_states_kept_where_all_rows_of_a_program_have_ended(reverse: tuple[str, 
 def test_sizes_that_fill_no_tile(
     switches: tuple[str, ...], rows_of_program: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processors = 132 if rows_of_program == 8 else 1
-    monkeypatch.setattr(triton_small_launch, "H100", H100._replace(processors=processors))
+    monkeypatch.setattr(triton_small_launch, "H100", H100._replace(rows=rows_of_program))
     for rows, hidden in ((3, 1), (21, 19)):
         arguments = make_arguments(switches, rows=rows, hidden=hidden, requires_grad=False)
-        assert tiles_of(arguments).rows == (8 if rows == 3 else rows_of_program)
+        assert tiles_of(arguments).rows == rows_of_program
         check(switches, steps=3, rows=rows, hidden=hidden, backend="triton-small")
 
 
@@ -116,17 +115,18 @@ def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {"features": 1, "dtype": torch.float32, "requires_grad": False}
     assert refusal(make_arguments((), hidden=64, **whole)) is None
     wide = make_arguments((), hidden=65, **whole)
-    assert refusal(wide) == "its weights need 454,656 bytes on the chip, and there are 232,448"
+    assert refusal(wide) == "its weights need 423,936 bytes on the chip, and there are 232,448"
     rounded = H100._replace(precision="tf32")
     monkeypatch.setattr(triton_small, "device_of", lambda device: rounded)
-    assert refusal(wide) == "its weights need 303,104 bytes on the chip, and there are 232,448"
+    assert refusal(wide) == "its weights need 282,624 bytes on the chip, and there are 232,448"
 
 
-def test_few_rows_are_spread_over_all_processors() -> None:
-    for rows, of_program in ((1, 8), (8, 8), (9, 8), (132 * 8, 8), (132 * 8 + 1, 16)):
-        tiles = Tiles.over(H100, rows, 7, 6)
-        assert tiles.rows == of_program
-        assert (tiles.programs - 1) * of_program < rows <= tiles.programs * of_program
+def test_tiles_cover_the_rows() -> None:
+    for device, of_program in ((H100, 8), (MI300X, 16)):
+        for rows in (1, 8, 9, 17, 5000):
+            tiles = Tiles.over(device, rows, 7, 6)
+            assert tiles.rows == of_program
+            assert (tiles.programs - 1) * of_program < rows <= tiles.programs * of_program
 
 
 @needs_interpreter

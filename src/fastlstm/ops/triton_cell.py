@@ -131,10 +131,11 @@ def _zoneout(old, new, keeps, rate: tl.constexpr):
 
 @triton.jit
 def clipped(x, CLIP: tl.constexpr):
-    """Between ±CLIP; 0 is no limit."""
+    """Between ±CLIP; 0 is no limit. What is not a number stays so, which a GPU must be told."""
     if CLIP != 0:
         limit = tl.full(x.shape, CLIP, x.dtype)
-        x = tl.minimum(tl.maximum(x, -limit), limit)
+        x = tl.maximum(x, -limit, propagate_nan=tl.PropagateNan.ALL)
+        x = tl.minimum(x, limit, propagate_nan=tl.PropagateNan.ALL)
     return x
 
 

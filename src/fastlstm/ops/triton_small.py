@@ -50,7 +50,7 @@ def refusal(arguments: ScanArguments) -> str | None:
     features = a.h_0.shape[-1]
     device = device_of(a.input.device)
     size = factor_size(a.input.dtype, device)
-    needed, given = memory_needed(matrices, a.hidden_size, features, size), device.memory
+    needed, given = memory_needed(device, matrices, a.hidden_size, features, size), device.memory
     if needed > given:
         return f"its weights need {needed:,} bytes on the chip, and there are {given:,}"
     return None

@@ -10,9 +10,6 @@ import torch
 from fastlstm.ops.arguments import ScanArguments
 from fastlstm.ops.triton_launch import allows_tf32, constants, power_of_two
 
-_MOST_ROWS = 16
-"""Of a program; with more the gates of a row find no room in registers."""
-
 
 def shared_arguments(arguments: ScanArguments, factors: torch.dtype) -> dict[str, Any]:
     """The arguments that both kernels have."""
@@ -50,16 +47,15 @@ def tiles_of(arguments: ScanArguments) -> Tiles:
 class Device(NamedTuple):
     """What a device has."""
 
-    processors: int
     memory: int  # bytes that a program may have for the weights
     warp: int  # threads
-    least_rows: int  # of a product on its matrix units
+    rows: int  # of a program: as many as its matrix units multiply at once
     precision: str  # how it multiplies float32, as Triton names it
 
 
-H100 = Device(132, 232_448, 32, 8, "bf16x6")
+H100 = Device(232_448, 32, 8, "bf16x6")
 # The compiler keeps weights in the registers there, of which a processor has 512 KiB.
-MI300X = Device(304, 192 << 10, 64, 16, "ieee")
+MI300X = Device(192 << 10, 64, 16, "ieee")
 
 
 def device_of(device: torch.device) -> Device:
@@ -68,15 +64,15 @@ def device_of(device: torch.device) -> Device:
         return H100._replace(precision="ieee")
     if device.type == "xpu":
         properties = torch.xpu.get_device_properties(device)
-        return Device(properties.gpu_subslice_count, properties.local_mem_size, 32, 8, "ieee")
+        return Device(properties.local_mem_size, 32, 8, "ieee")
     properties = torch.cuda.get_device_properties(device)
     if torch.version.hip is not None:
-        return MI300X._replace(processors=properties.multi_processor_count)
+        return MI300X
     precision = "ieee"  # without matrix units
     if properties.major >= 8:
         precision = "tf32" if allows_tf32() else _exact()
     memory = getattr(properties, "shared_memory_per_block_optin", 48 << 10)
-    return Device(properties.multi_processor_count, memory, 32, 8, precision)
+    return Device(memory, 32, 8, precision)
 
 
 @cache
@@ -100,14 +96,13 @@ class Tiles(NamedTuple):
     def over(cls, device: Device, rows: int, units: int, features: int) -> Tiles:
         """The tiles of a batch.
 
-        Time goes by steps, and a step of 8 rows, the columns that matrix units multiply at once,
-        takes no less of it with fewer. More rows wait less for each other, so they come in only
-        where not all programs run at once.
+        Time goes by steps, and a step of as many rows as the matrix units multiply at once takes no
+        less of it with fewer. Of a batch for which there are not processors enough, sixteen rows a
+        program would take fewer rounds. But an H100 would multiply those by other instructions,
+        with which kernels of Triton 3.6 have left their memory (its issues 10573 and 11366), and
+        spill more; and up to 64 units a processor has room for several programs of eight.
         """
-        of_program = device.least_rows
-        if -(-rows // of_program) > device.processors:
-            of_program = _MOST_ROWS
-        units, features = _padded(units), _padded(features)
+        of_program, units, features = device.rows, _padded(units), _padded(features)
         # A warp of NVIDIA's multiplies sixteen units by eight rows at once, and two warps that
         # share a tile would both do all of it.
         warps = min(8, max(4, units * of_program // (4 * device.warp)))
@@ -135,10 +130,10 @@ def factor_size(dtype: torch.dtype, device: Device) -> int:
     return 6 if dtype == torch.float32 and device.precision == "bf16x6" else dtype.itemsize
 
 
-def memory_needed(matrices: int, units: int, features: int, size: int) -> int:
+def memory_needed(device: Device, matrices: int, units: int, features: int, size: int) -> int:
     """The bytes that the kernels need at most: the weights, and what threads exchange.
 
     A matrix of weights has ``units`` by ``features`` factors of ``size`` bytes.
     """
     units, features = _padded(units), _padded(features)
-    return size * (matrices * units * features + 5 * _MOST_ROWS * max(units, features))
+    return size * (matrices * units * features + 5 * device.rows * max(units, features))
