@@ -18,6 +18,7 @@ from fastlstm.ops.arguments import (
     ScanOutputs,
     check_arguments,
 )
+from fastlstm.ops.cooperative import LaunchRefusedError
 from fastlstm.ops.gradients import Gradients
 
 
@@ -146,12 +147,18 @@ def check_name(name: str) -> None:
 
 def run_scan(arguments: ScanArguments) -> ScanOutputs:
     """The scan, by the back end that serves this call."""
-    return select(arguments).scan(arguments)
+    try:
+        return select(arguments).scan(arguments)
+    except LaunchRefusedError:  # from now on that back end says so when it is asked
+        return select(arguments).scan(arguments)
 
 
 def run_scan_backward(call: BackwardCall) -> Gradients:
     """The gradients that are needed, and others, by the back end that serves this call."""
-    return select(call.arguments).scan_backward(call)
+    try:
+        return select(call.arguments).scan_backward(call)
+    except LaunchRefusedError:
+        return select(call.arguments).scan_backward(call)
 
 
 def select(arguments: ScanArguments) -> Backend:

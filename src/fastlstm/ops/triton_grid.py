@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastlstm.ops import backward, triton_calls
+from fastlstm.ops import backward, cooperative, triton_calls
 from fastlstm.ops.arguments import (
     BackwardCall,
     Cotangents,
@@ -58,6 +58,9 @@ def refusal(arguments: ScanArguments) -> str | None:
             return "it needs a GPU of compute capability 8.0 or more"
         if x.dtype == torch.float64:
             return "it knows float32, bfloat16 and float16, and the input is torch.float64"
+    reason = cooperative.refusal(x.device)
+    if reason is not None:
+        return reason
     if arguments.weight_hr is not None:
         return "it has no projection"
     if None in _plans(arguments, x.dtype):
@@ -115,7 +118,7 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
     plan, _ = _plans(arguments, kept)
     normed = arguments.norm_hh is not None
     stages = 3 if normed else 1
-    with on_device_of(arguments.input):
+    with on_device_of(arguments.input), cooperative.launching(arguments.input.device):
         a = prepared(arguments)
         found = new_outputs(a, kept)
         vectors = plan.vectors(a.c_0, *_factors(kept))
@@ -156,7 +159,7 @@ def _loop(
     from fastlstm.ops.triton_grid_backward import grid_backward  # Triton takes a second to import
 
     _, plan = _plans(arguments, dtype)
-    with on_device_of(arguments.input):
+    with on_device_of(arguments.input), cooperative.launching(arguments.input.device):
         d, a, saved = prepared_backward(cotangents, arguments, saved)
         d_h, d_c, d_reset_h, d_reset_c = state_gradients(d, a)
         d_z = torch.empty_like(saved.gates)
