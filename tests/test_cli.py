@@ -199,6 +199,7 @@ def test_info_on_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA H100")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
     facts = information.facts()
     assert facts["GPU"] == "NVIDIA H100"
     assert facts["back end on the GPU"] == "cudnn; with layer norm triton-step"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_what_was_stopped_goes_on(in_a_folder: Path, capsys: pytest.CaptureFixtu
     assert lines[1].startswith("two one, seed 1: accuracy 0.5100, error 0.4900; 0 s")
     found = {(run.seed, run.part): run for run in read_runs("two", in_a_folder / "results")}
     assert found[0, "one"].scores["accuracy"] == 0.9
-    assert found[0, "other"].versions["torch"] == torch.__version__
+    assert found[0, "other"].versions["torch"] == metadata.version("torch")
     text = (in_a_folder / "results.md").read_text(encoding="utf-8")
     assert "| 82.50 %, 63.50 % |" in text
     assert command.main(["two", "--seeds", "1", "--threads", "1", "--again"]) == 0
