@@ -48,8 +48,6 @@ OPERATOR_SWITCHES = (
 )
 """Those of the operator, which `gpu_operator.py` checks at sizes that fill no tile."""
 EVERY_SWITCH = tuple(s for s in OPERATOR_SWITCHES if s not in ("no_bias", "zoneout_rates"))
-NO_PROJECTION = tuple(s for s in EVERY_SWITCH if s != "projection")
-"""Those that every back end serves."""
 STARTS = ("reverse", "lengths", "reset_state")
 MANY_ROWS = (1_100, 60)
 """More than eight rows for each processor of an H100: not all programs run at once then."""
@@ -207,17 +205,17 @@ def operators(
     (rows, hidden), *larger = sizes
     first = Configuration("operator", rows, hidden, "float64", switch="", steps=11)
     found = [first, *(replace(first, switch=_joined(one, *STARTS)) for one in switches)]
-    several = [replace(first, switch=_joined(*on)) for on in (EVERY_SWITCH, NO_PROJECTION)]
-    found += several
+    both = first, replace(first, switch=_joined(*EVERY_SWITCH))
+    found.append(both[1])
     for dtype in ("float32", "bfloat16", "float16"):
-        found += [replace(one, dtype=dtype) for one in (first, *several)]
+        found += [replace(one, dtype=dtype) for one in both]
     for save_every in (0, 3):
-        found += [replace(one, save_every=save_every) for one in (first, *several)]
+        found += [replace(one, save_every=save_every) for one in both]
     for rows, hidden in larger:
-        found += [replace(one, rows=rows, hidden=hidden) for one in (first, *several)]
-    found += [replace(one, dtype="float32", captured=True) for one in (first, *several)]
+        found += [replace(one, rows=rows, hidden=hidden) for one in both]
+    found += [replace(one, dtype="float32", captured=True) for one in both]
     rows, hidden = MANY_ROWS
-    many = [replace(one, rows=rows, hidden=hidden, dtype="float32") for one in (first, *several)]
+    many = [replace(one, rows=rows, hidden=hidden, dtype="float32") for one in both]
     found += [*many, replace(many[0], dtype="bfloat16")]
     return found
 
@@ -229,7 +227,7 @@ def sanitized() -> list[Configuration]:
     wide = replace(first, rows=18, hidden=130, dtype="bfloat16", switch="lengths")
     rows, hidden = MANY_ROWS
     many = replace(first, rows=rows, hidden=hidden, dtype="bfloat16")
-    return [first, everything, replace(first, switch=_joined(*NO_PROJECTION)), wide, many]
+    return [first, everything, wide, many]
 
 
 def _joined(*switches: str) -> str:

@@ -7,33 +7,24 @@ import torch
 from torch import Tensor
 
 import fastlstm
-from cases import SWITCHES, make_arguments
+from cases import SWITCHES, make_arguments, poison_padding
 from fastlstm.ops import ScanArguments, backends, equations, scan, triton_grid, triton_grid_plan
 from fastlstm.ops.arguments import DIFFERENTIABLE, BackwardCall, Cotangents
 from fastlstm.ops.triton_grid import INTERPRETED, refusal
-from fastlstm.ops.triton_grid_plan import (
-    SPAN,
-    WARPS,
-    Chip,
-    Plan,
-    backward_plan,
-    forward_plan,
-    in_parts,
-)
+from fastlstm.ops.triton_grid_plan import Chip, Plan
 from test_engine_bfloat16 import assert_near_float32
-from test_scan import COMBINATIONS, check, outputs_and_gradients
+from test_scan import COMBINATIONS, assert_same, check, outputs_and_gradients
 from test_triton_waits import watching
 from triton_interpreted import needs_interpreter
 
-SERVED = tuple(one for one in SWITCHES if one != "projection")
-EVERYTHING = tuple(one for one in SERVED if one not in ("no_bias", "zoneout_rates"))
-KINDS = [(), ("lengths", "reset_state", "reverse"), EVERYTHING]
+EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
 STARTS = ("reverse", "lengths", "reset_state")
+KINDS = [(), STARTS, ("projection", "recurrent_mask", "zoneout_masks", *STARTS), EVERYTHING]
 NAME = "triton-grid"
 
 
 @needs_interpreter
-@pytest.mark.parametrize("switches", [(), *((one,) for one in SERVED)], ids="+".join)
+@pytest.mark.parametrize("switches", [(), *((one,) for one in SWITCHES)], ids="+".join)
 def test_every_switch(switches: tuple[str, ...]) -> None:
     check(switches, steps=2, backend=NAME)
     check((*switches, *STARTS), steps=3, backend=NAME)
@@ -41,9 +32,7 @@ def test_every_switch(switches: tuple[str, ...]) -> None:
 
 @needs_interpreter
 @pytest.mark.heavy
-@pytest.mark.parametrize(
-    "switches", [pair for pair in COMBINATIONS if set(pair) <= set(SERVED)], ids="+".join
-)
+@pytest.mark.parametrize("switches", COMBINATIONS, ids="+".join)
 def test_every_pair_of_switches(switches: tuple[str, ...]) -> None:
     check(switches, backend=NAME)
 
@@ -66,22 +55,93 @@ def test_sizes_that_fill_no_tile(switches: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("held", [1, pytest.param(0, marks=pytest.mark.heavy)])
 def test_chunks_and_batches(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of more terms than a slice has, with weights of both kinds, in batches."""
-    usual, chunks = Plan.over, []
+    usual, chunks = triton_grid._plans, []
 
-    def over(*sizes: int, **others: Chip) -> Plan:
-        plan = usual(*sizes, **others)
-        assert plan is not None
-        chunks.append(plan.chunks)
-        return plan._replace(held=held, batch=2)
+    def plans(arguments: ScanArguments, dtype: torch.dtype) -> tuple[Plan, ...]:
+        return tuple(changed(plan) for plan in usual(arguments, dtype))
 
-    monkeypatch.setattr(Plan, "over", over)
+    def changed(found: Plan) -> Plan:
+        chunks.append(found.chunks)
+        projection = found.projection
+        if projection is not None:
+            chunks[-1] = (found.chunks, projection.chunks)
+            projection = projection._replace(batch=1)
+        return found._replace(held=held, batch=2, projection=projection)
+
+    monkeypatch.setattr(triton_grid, "_plans", plans)
     check(("lengths",), steps=2, rows=3, hidden=257, backend=NAME)
     assert set(chunks) == {2, 5}
+    for features, hidden, wanted in ((260, 35, {(2, 1), (1, 2)}), (6, 257, {(1, 2), (5, 1)})):
+        if hidden == 35 or held == 0:
+            chunks.clear()
+            check_projection((), features, steps=2, rows=3, hidden=hidden)
+            assert set(chunks) == wanted
+
+
+def with_features(arguments: ScanArguments, features: int) -> ScanArguments:
+    """The same with so many features of the hidden state; arguments with a projection."""
+    generator = torch.Generator().manual_seed(3)
+
+    def wider(value: Tensor, dimension: int) -> Tensor:
+        shape = [*value.shape]
+        shape[dimension] = features
+        if value.dtype == torch.bool:
+            return torch.rand(shape, generator=generator) < 0.3
+        found = torch.randn(shape, generator=generator, dtype=torch.float64) / shape[-1] ** 0.5
+        return found.to(value.dtype).requires_grad_(value.requires_grad)
+
+    names = {"weight_hr": 0, **dict.fromkeys(("h_0", "reset_h", "weight_hh"), -1)}
+    names |= dict.fromkeys(("recurrent_mask", "zoneout_hidden_mask"), -1)
+    given = {name: getattr(arguments, name) for name in names}
+    return arguments._replace(
+        **{name: wider(x, names[name]) for name, x in given.items() if x is not None}
+    )
+
+
+def check_projection(switches: tuple[str, ...], features: int, **sizes: int) -> None:
+    """`check` with a projection to so many features."""
+    arguments = make_arguments(("projection", *switches), save_every=1, backend=NAME, **sizes)
+    arguments = with_features(arguments, features)
+    expected = outputs_and_gradients(equations.scan(arguments), arguments)
+    poisoned = poison_padding(arguments)
+    assert_same(outputs_and_gradients(scan(poisoned), poisoned), expected)
 
 
 @needs_interpreter
 @pytest.mark.parametrize(
-    ("switches", "rows", "hidden"), [((), 17, 70), (KINDS[1], 3, 35), (EVERYTHING, 3, 35)]
+    ("switches", "features", "hidden", "rows"),
+    [
+        ((), 40, 13, 1),
+        (("layer_norm", *STARTS), 21, 35, 3),
+        pytest.param(KINDS[2], 17, 70, 9, marks=pytest.mark.heavy),
+        pytest.param(EVERYTHING, 35, 35, 3, marks=pytest.mark.heavy),
+        pytest.param(EVERYTHING, 70, 21, 3, marks=pytest.mark.heavy),
+        pytest.param((), 1, 1, 1, marks=pytest.mark.heavy),
+    ],
+)
+@pytest.mark.parametrize("most_traffic", [1e9, 0], ids=["whole sums", "shares of sums"])
+def test_more_and_fewer_features_than_units(
+    switches: tuple[str, ...],
+    features: int,
+    hidden: int,
+    rows: int,
+    most_traffic: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of some programs all features are missing, of others some, and of some all units."""
+    monkeypatch.setattr(triton_grid_plan, "_MOST_TRAFFIC", most_traffic)
+    check_projection(switches, features, steps=2, rows=rows, hidden=hidden)
+
+
+@needs_interpreter
+@pytest.mark.parametrize(
+    ("switches", "rows", "hidden"),
+    [
+        ((), 17, 70),
+        pytest.param(STARTS, 3, 35, marks=pytest.mark.heavy),
+        (KINDS[2], 3, 35),
+        (EVERYTHING, 3, 35),
+    ],
 )
 def test_shares_of_sums(
     switches: tuple[str, ...], rows: int, hidden: int, monkeypatch: pytest.MonkeyPatch
@@ -107,8 +167,13 @@ def test_many_steps_in_one_launch(
     monkeypatch.setattr(triton_grid, "_chip", lambda device: Chip(1, INTERPRETED.shared))
     monkeypatch.setattr(triton_grid, "_stretches", all_at_once)
     check(switches, steps=6, rows=21, hidden=13, backend=NAME)
-    stages = 3 if "layer_norm" in switches else 1
+    stages = stages_of(switches)
     assert launched == [6 * stages, 6 * stages + 1]
+
+
+def stages_of(switches: tuple[str, ...]) -> int:
+    """Into how many stages a step is divided: a barrier follows each."""
+    return 1 + 2 * ("layer_norm" in switches) + ("projection" in switches)
 
 
 def test_a_gpu_has_all_steps_in_one_launch() -> None:
@@ -125,6 +190,9 @@ def test_a_gpu_has_all_steps_in_one_launch() -> None:
         (("peephole", "recurrent_mask"), 1),
         (("layer_norm",), 1),
         (("layer_norm", "lengths"), 3),
+        (("projection",), 1),
+        (("projection", "coupled_gates", "zoneout_masks"), 1),
+        pytest.param(("projection", "layer_norm", "lengths"), 3, marks=pytest.mark.heavy),
     ],
 )
 def test_bfloat16_is_near_float32(switches: tuple[str, ...], save_every: int) -> None:
@@ -137,14 +205,18 @@ def test_bfloat16_is_near_float32(switches: tuple[str, ...], save_every: int) ->
 
 @needs_interpreter
 @pytest.mark.parametrize("allowed", [False, pytest.param(True, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("switches", [(), ("projection",)], ids="+".join)
 def test_float32_is_as_near_float64_as_the_equations(
-    allowed: bool, monkeypatch: pytest.MonkeyPatch
+    switches: tuple[str, ...], allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(triton_grid, "allows_tf32", lambda: allowed)
     monkeypatch.setattr(triton_grid_plan, "_MOST_TRAFFIC", 0)  # sums in shares on the way back
-    exact = make_arguments((), steps=4, rows=3, hidden=70, save_every=1)
+    hidden = 35 if switches else 70
+    exact = make_arguments(switches, steps=4, rows=3, hidden=hidden, save_every=1)
     wanted = outputs_and_gradients(equations.scan(exact), exact)
-    narrow = make_arguments((), steps=4, rows=3, hidden=70, save_every=1, dtype=torch.float32)
+    narrow = make_arguments(
+        switches, steps=4, rows=3, hidden=hidden, save_every=1, dtype=torch.float32
+    )
     named = narrow._replace(backend=NAME)
     errors = []
     for outputs in (equations.scan(narrow), scan(named)):
@@ -157,69 +229,9 @@ def test_float32_is_as_near_float64_as_the_equations(
             assert 2 * theirs < ours < 400 * theirs  # 2^-16 for 2^-24
 
 
-def test_parts_of_a_number() -> None:
-    x = torch.randn(5, 7, 3)
-    parts = in_parts(x, torch.bfloat16, 3)
-    assert parts.shape == (5, 3, 7, 3)
-    assert torch.equal(parts.double().sum(dim=1), x.double())
-    assert (parts[:, 0] == x.bfloat16()).all()
-
-
-H100 = Chip(132, 227 * 1024)
-
-
-@pytest.mark.parametrize("rows", [1, 8, 9, 16, 64, 100, 128, 500])
-@pytest.mark.parametrize(
-    ("hidden", "parts"), [(1, 1), (200, 1), (256, 3), (512, 3), (1000, 1), (1024, 3), (1792, 1)]
-)
-def test_plans_cover_the_work_and_fit_the_chip(rows: int, hidden: int, parts: int) -> None:
-    plans = forward_plan(rows, hidden, parts, H100), backward_plan(rows, hidden, 4, parts, H100)
-    for plan, sums in zip(plans, (4, 1), strict=True):
-        assert plan is not None
-        assert plan.programs * plan.groups <= 132
-        of_block = plan.units * plan.shares
-        blocks, left = divmod(plan.programs, plan.shares)
-        assert left == 0
-        assert blocks * of_block >= hidden > (blocks - 1) * of_block
-        of_group = plan.tiles * plan.rows
-        assert plan.groups * of_group >= rows > (plan.groups - 1) * of_group
-        assert plan.chunks * plan.shares * SPAN >= 4 * hidden // sums
-        assert plan.outputs == sums * of_block
-        weights = 2 * plan.outputs * SPAN * plan.chunks * parts
-        # In registers there is room for half of the 256 KiB, in shared memory for the rest.
-        held = 2 * plan.outputs * SPAN * plan.held
-        assert held <= 128 * 1024
-        assert weights - held + 2 * SPAN * plan.rows * parts * plan.batch <= 227 * 1024
-        assert 4 * WARPS * plan.outputs * plan.rows <= 227 * 1024
-
-
-def test_plans_by_size() -> None:
-    def forward(rows: int, hidden: int, parts: int = 1) -> tuple[int, ...]:
-        plan = forward_plan(rows, hidden, parts, H100)
-        return () if plan is None else plan[:5]
-
-    assert forward(1, 256) == (16, 1, 1, 8, 16)
-    assert forward(64, 256) == (16, 8, 1, 8, 16)
-    assert forward(16, 512) == (32, 2, 1, 8, 16)
-    assert forward(64, 1024) == (64, 2, 2, 16, 16)
-    assert forward(64, 1024, 3) == (128, 1, 4, 16, 8)
-    assert forward(64, 2048) == ()
-    assert forward_plan(1, 1024, 1, Chip(40, H100.shared)) is None
-
-    def backward(rows: int, hidden: int, parts: int = 1) -> tuple[int, int]:
-        plan = backward_plan(rows, hidden, 4, parts, H100)
-        assert plan is not None
-        return plan.shares, plan.traffic
-
-    assert backward(16, 1024) == (1, 8 << 20)
-    assert backward(64, 1024) == (4, 8 << 20)  # of 32 MiB
-    assert backward(1, 1024, 3) == (4, 6 << 20)  # of 24 MiB: eight rows are no more than one
-    assert backward(128, 256) == (1, 4 << 20)
-
-
 @needs_interpreter
 def test_a_layer_is_served_from_end_to_end() -> None:
-    layer = fastlstm.LSTM(3, 5, 2, bidirectional=True, peephole=True).double()
+    layer = fastlstm.LSTM(3, 5, 2, bidirectional=True, peephole=True, proj_size=4).double()
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     expected, _ = layer(x)
     with fastlstm.backend(NAME):
@@ -233,8 +245,16 @@ def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = make_arguments((), requires_grad=False)
     assert refusal(arguments) is None
     assert refusal(make_arguments(("layer_norm",), requires_grad=False)) is None
-    refused = make_arguments(("projection",), requires_grad=False)
-    assert refusal(refused) == "it has no projection"
+    projects = make_arguments(("projection",), requires_grad=False)
+    assert refusal(projects) is None
+    refused = make_arguments(
+        ("projection",), hidden=1024, features=1, requires_grad=False, dtype=torch.float32
+    )
+    assert refusal(with_features(refused, 512)) is None
+    assert refusal(with_features(refused, 1000)) == (
+        "the 132 processors of the GPU have no room for weight_hh of 1,024 units "
+        "and weight_hr to 1,000 features in torch.float32"
+    )
     wide = make_arguments((), hidden=2048, features=1, requires_grad=False, dtype=torch.bfloat16)
     assert refusal(wide) == (
         "the 132 processors of the GPU have no room for weight_hh of 2,048 units in torch.bfloat16"
@@ -264,7 +284,7 @@ def test_it_serves_only_where_it_was_measured_or_forced(monkeypatch: pytest.Monk
 
 @needs_interpreter
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("switches", [(), EVERYTHING], ids="+".join)
+@pytest.mark.parametrize("switches", [(), ("projection",), EVERYTHING], ids="+".join)
 def test_nothing_waits_for_the_device(
     switches: tuple[str, ...], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,5 +303,5 @@ def test_nothing_waits_for_the_device(
         found = triton_grid.scan(arguments)
         call = BackwardCall(Cotangents(*found), arguments, *found[:1], *found[3:], needs, 0)
         triton_grid.scan_backward(call)
-    stages = 3 if "layer_norm" in switches else 1
+    stages = stages_of(switches)
     assert launched == [("grid_forward", 5 * stages), ("grid_backward", 5 * stages + 1)]

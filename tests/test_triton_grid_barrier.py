@@ -18,7 +18,7 @@ from torch import Tensor
 from fastlstm.ops import triton_grid, triton_grid_plan
 from fastlstm.ops.triton_grid_plan import Chip
 from test_scan import check
-from test_triton_grid import EVERYTHING, NAME
+from test_triton_grid import EVERYTHING, NAME, check_projection, stages_of
 from triton_interpreted import needs_interpreter
 
 pytestmark = [
@@ -74,14 +74,22 @@ class Concurrently:
         builder.set_grid_dim = lambda *_: extent(*grid, 1)
         if not any(program):  # the others are to notice that they must wait for this one
             store = builder.create_masked_store
-            builder.create_masked_store = lambda *given: (time.sleep(0.004), store(*given))[1]
+            builder.create_masked_store = lambda *given: (time.sleep(0.02), store(*given))[1]
         # It would write what it found at the end over what others have written since.
         interpreter.GridExecutor._restore_args_dev = lambda *_: None  # type: ignore[method-assign]
         self._kernel[1, 1](**arguments)
 
 
 @pytest.mark.parametrize("most_traffic", [1e9, 0], ids=["whole sums", "shares of sums"])
-@pytest.mark.parametrize(("switches", "rows", "groups"), [((), 9, 2), (EVERYTHING, 21, 1)])
+@pytest.mark.parametrize(
+    ("switches", "rows", "groups"),
+    [
+        ((), 9, 2),
+        (("projection",), 21, 1),
+        (("projection", "layer_norm"), 21, 1),
+        (EVERYTHING, 21, 1),
+    ],
+)
 @pytest.mark.heavy
 def test_programs_that_wait_for_each_other(
     switches: tuple[str, ...],
@@ -100,12 +108,15 @@ def test_programs_that_wait_for_each_other(
     monkeypatch.setattr(triton_grid, "_stretches", lambda turns, device: [(0, turns)])
     monkeypatch.setattr(triton_grid, "_chip", lambda device: Chip(4 * groups, 227 * 1024))
     monkeypatch.setattr(triton_grid_plan, "_MOST_TRAFFIC", most_traffic)
-    check(switches, steps=4, rows=rows, hidden=35, backend=NAME)
+    if "projection" in switches:
+        check_projection(switches, features=35, steps=4, rows=rows, hidden=35)
+    else:
+        check(switches, steps=4, rows=rows, hidden=35, backend=NAME)
     (forward, _), (back, turns) = launched
     assert (forward.programs, forward.groups) == (3, groups)
     assert forward.tiles == back.tiles == 3 - groups
     assert (back.programs, back.groups) == (3 if most_traffic else 4, groups)
-    stages = (0 if most_traffic else 1) + (3 if "layer_norm" in switches else 1)
+    stages = (0 if most_traffic else 1) + stages_of(switches)
     assert turns == 4 * stages + (1 if most_traffic else 2)
 
 
@@ -114,6 +125,13 @@ def test_tiles_of_programs_that_wait_for_each_other(
     switch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test_programs_that_wait_for_each_other((switch,), 21, 1, 0, monkeypatch)
+
+
+@pytest.mark.parametrize("norm", [(), pytest.param(("layer_norm",), marks=pytest.mark.heavy)])
+def test_programs_that_wait_for_what_is_projected(
+    norm: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_programs_that_wait_for_each_other(("projection", *norm), 9, 2, 1e9, monkeypatch)
 
 
 def test_without_waiting_they_come_to_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fastlstm.ops.triton_grid_plan import Plan
+
 SCRIPT = Path(__file__).with_name("triton_grid_compiled.py")
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton has no wheel for this machine"
@@ -43,6 +45,9 @@ def run(cache: Path, *arguments: str) -> list[Any]:
         ("layer norm", FEW[1:]),
         pytest.param("plain", OTHERS, marks=pytest.mark.heavy),
         pytest.param("layer norm", FEW + OTHERS, marks=pytest.mark.heavy),
+        ("projection", FEW[1:]),
+        pytest.param("projection", FEW + OTHERS, marks=pytest.mark.heavy),
+        pytest.param("projection and layer norm", FEW + OTHERS, marks=pytest.mark.heavy),
         pytest.param("everything", FEW + OTHERS, marks=pytest.mark.heavy),
     ],
 )
@@ -50,15 +55,25 @@ def test_kernels_compile(kind: str, cases: list[tuple], tmp_path: Path) -> None:
     found = run(tmp_path, json.dumps([kind, cases]))
     assert len(found) == 2 * len(cases)
     for kernel in found:
-        *_, chunks, parts, held, _, _ = kernel["plan"]
+        plan = Plan(*kernel["plan"])
         # Each slice is read at one place: before the loop, or in its first turn if the loop is to
         # hand it on in registers. On its way it goes through shared memory.
-        assert kernel["slices"] == chunks * parts, kernel
-        assert kernel["in_loop"] == [0, 2 * held], kernel
-        assert kernel["products"] == chunks * parts * (parts + 1) // 2, kernel
+        slices, products = plan.chunks * plan.parts, plan.chunks
+        if plan.projection is not None:  # whose slices are all read before the loop
+            projection = Plan(*plan.projection)
+            of_projection, products = projection.chunks * plan.parts, products + projection.chunks
+            if projection.outputs == plan.outputs:
+                slices += of_projection
+            else:
+                assert kernel["of_projection"] == [[0, 0], of_projection], kernel
+        assert kernel["slices"] == slices, kernel
+        assert kernel["in_loop"] == [0, 2 * plan.held], kernel
+        assert kernel["products"] == products * plan.parts * (plan.parts + 1) // 2, kernel
         # The sum over the warps; a second one would have each load wait for the one before. Layer
         # norm has four more, each of one number a row, that the program leaves to the others.
-        assert kernel["converted"] == (1 if kind == "plain" else 5), kernel
+        converted = 1 + 4 * (kind not in ("plain", "projection"))
+        converted += plan.projection is not None  # with a second product
+        assert kernel["converted"] == converted, kernel
         assert kernel["shared"] <= 227 * 1024, kernel
         # Eight warps can have 255 registers a thread. A few that have no room, of 24 numbers at
         # most, take less time than to read in more batches, or weights from shared memory.
@@ -69,7 +84,7 @@ def test_kernels_compile(kind: str, cases: list[tuple], tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_each_switch_compiles(tmp_path: Path) -> None:
-    assert len(run(tmp_path)) == 13
+    assert len(run(tmp_path)) == 16
 
 
 def test_weights_that_are_read_in_every_turn_show() -> None:

@@ -8,7 +8,7 @@ from fastlstm.ops import triton_grid, triton_grid_plan
 from fastlstm.ops.triton_grid import INTERPRETED
 from fastlstm.ops.triton_grid_plan import Chip
 from test_scan import check
-from test_triton_grid import SERVED
+from test_triton_grid import check_projection
 from triton_interpreted import needs_interpreter
 
 pytestmark = needs_interpreter
@@ -49,8 +49,22 @@ def test_programs_of_a_grid_keep_to_themselves_between_barriers(
     """Two groups of programs, each with two tiles of rows."""
     monkeypatch.setattr(triton_grid, "_chip", lambda device: Chip(4, INTERPRETED.shared))
     monkeypatch.setattr(triton_grid_plan, "_MOST_TRAFFIC", most_traffic)
-    served = tuple(one for one in switches if one in SERVED)
-    assert faults("triton-grid", served, save_every, steps=3, rows=21, hidden=19) == []
+    assert faults("triton-grid", switches, save_every, steps=3, rows=21, hidden=19) == []
+
+
+@pytest.mark.parametrize("most_traffic", [1e9, 0], ids=["whole sums", "shares of sums"])
+@pytest.mark.parametrize("norm", [(), pytest.param(("layer_norm",), marks=pytest.mark.heavy)])
+def test_programs_of_a_grid_with_a_projection_keep_to_themselves_between_barriers(
+    norm: tuple[str, ...], most_traffic: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three programs have features."""
+    from triton_memory import watched
+
+    monkeypatch.setattr(triton_grid_plan, "_MOST_TRAFFIC", most_traffic)
+    with watched() as launches:
+        check_projection(norm, features=19, steps=2, rows=9, hidden=35)
+    assert max(len(launch.programs) for launch in launches) > 4
+    assert [fault for launch in launches for fault in launch.faults()] == []
 
 
 def test_a_race_and_a_wrong_address_show() -> None:

@@ -24,7 +24,8 @@ OF_LAYER_NORM = {
     "partials", "recurrent", "new_cells", "output_gates", "norm_hh", "norm_cell", "norm_cell_bias",
     "d_emitted", "d_recurrent", "d_seen", "of_recurrent", "of_cells", "cells_seen",
 }  # fmt: skip
-NOT_IN_A_PLAIN_LAYER = FLAGS | OF_LAYER_NORM | {
+OF_A_PROJECTION = {"weight_hr", "vectors_hr", "d_new_h"}
+NOT_IN_A_PLAIN_LAYER = FLAGS | OF_LAYER_NORM | OF_A_PROJECTION | {
     "starts", "peephole", "lengths", "reset_h", "reset_c", "recurrent_mask", "d_gates", "d_cells",
     "d_reset_h", "d_reset_c",
 }  # fmt: skip
@@ -35,7 +36,9 @@ SWITCHES = [
     (), ("starts",), ("peephole",), ("lengths",), ("reset", "d_reset_h", "d_reset_c"),
     ("reset", "reset_h", "reset_c", "d_reset_h", "d_reset_c"), ("recurrent_mask",),
     ("zoneout_cell_mask",), ("zoneout_hidden_mask",), ("d_gates", "d_cells"), ("no d_output",),
-    (*OF_LAYER_NORM,), (*(OF_LAYER_NORM - {"norm_cell_bias"}), "lengths"),
+    (*OF_LAYER_NORM,), (*(OF_LAYER_NORM - {"norm_cell_bias"}), "lengths"), (*OF_A_PROJECTION,),
+    (*OF_A_PROJECTION, "lengths", "reset", "d_reset_h", "d_reset_c"),
+    (*OF_A_PROJECTION, *OF_LAYER_NORM),
 ]  # fmt: skip
 
 
@@ -43,19 +46,25 @@ def compiled(
     kernel: Any, plan: Plan, hidden: int, kept: str, absent: set[str], **others: Any
 ) -> Any:
     """A kernel as `triton_grid` would have it compiled for an H100."""
+    own, of_projection = {"UNITS": plan.units, "FEATURES": plan.units}, {}
+    if plan.projection is not None:
+        own["UNITS" if kernel is grid_backward else "FEATURES"] = plan.projection.units
+        of_projection = {"HR_CHUNKS": plan.projection.chunks, "HR_BATCH": plan.projection.batch}
     numbers = {
-        "H": hidden, "GATES": 4, "EPSILON": 1e-5, "CLIP": 0.0, "ZONEOUT_CELL": 0.0,
-        "ZONEOUT_HIDDEN": 0.0, "REVERSE": False, "UNITS": plan.units, "TILE": plan.rows,
+        "H": hidden, "R": features_of(plan, hidden), "GATES": 4, "EPSILON": 1e-5, "CLIP": 0.0,
+        "ZONEOUT_CELL": 0.0, "ZONEOUT_HIDDEN": 0.0, "REVERSE": False, "TILE": plan.rows,
         "CHUNKS": plan.chunks, "PARTS": plan.parts, "HELD": plan.held, "BATCH": plan.batch,
-        "SHARES": plan.shares, "PROGRAMS": plan.programs, **others,
+        "HR_CHUNKS": None, "HR_BATCH": None, "SHARES": plan.shares, "PROGRAMS": plan.programs,
+        **own, **of_projection, **others,
     }  # fmt: skip
-    numbers["STAGES"] = 1 if "norm_hh" in absent else 3
+    numbers["STAGES"] = 1 + 2 * ("norm_hh" not in absent) + ("weight_hr" not in absent)
     if plan.shares == 1:
         absent = absent | {"shares"}
     elif kernel is grid_backward:
         numbers["STAGES"] += 1
     factors = kept if plan.parts == 1 else "bf16"
-    types = {"weight": factors, "vectors": factors, "arrived": "i32", "lengths": "i64"}
+    types = {"arrived": "i32", "lengths": "i64"}
+    types |= dict.fromkeys(("weight", "vectors", "weight_hr", "vectors_hr"), factors)
     types |= dict.fromkeys(FLAGS, "i1") | dict.fromkeys(IN_16_BITS, kept)
     if "norm_hh" not in absent:  # what is kept for the way back is widened then
         types |= {"d_output": "fp32", "d_z": "fp32"}
@@ -75,10 +84,16 @@ def compiled(
     return triton.compile(source, target=TARGETS["sm_90"], options=options)
 
 
-def plans_of(rows: int, hidden: int, parts: int) -> list[tuple[Any, Plan]]:
+def features_of(plan: Plan, hidden: int) -> int:
+    """Of the hidden state: as many as units, or with a projection half of them."""
+    return hidden if plan.projection is None else hidden // 2
+
+
+def plans_of(rows: int, hidden: int, parts: int, projects: bool) -> list[tuple[Any, Plan]]:
     """Both kernels, each with its plan."""
-    forward = forward_plan(rows, hidden, parts, H100)
-    back = backward_plan(rows, hidden, 4, parts, H100)
+    features = hidden // 2 if projects else None
+    forward = forward_plan(rows, hidden, parts, H100, features)
+    back = backward_plan(rows, hidden, 4, parts, H100, features)
     assert forward is not None and back is not None
     return [(grid_forward, forward), (grid_backward, back)]
 
@@ -104,6 +119,11 @@ def in_loop(code: str, outputs: int) -> tuple[int, int]:
     return found[False], found[True]
 
 
+def slices(code: str, outputs: int) -> int:
+    """How many slices of so many outputs TTGIR reads."""
+    return len(re.findall(rf"tt\.load .*tensor<8x{outputs}x32x", code))
+
+
 def asked_of_memory(ptx: str) -> list[str]:
     """How the kernel reads and writes what other programs do."""
     kinds = {
@@ -118,11 +138,14 @@ def main(kind: str, cases: list[tuple[int, str, int]]) -> None:
     """Compile both kernels for each number of units, dtype and number of rows."""
     everything = kind == "everything"
     absent = set() if everything else NOT_IN_A_PLAIN_LAYER
-    if kind == "layer norm":
+    if "layer norm" in kind:
         absent = absent - OF_LAYER_NORM
+    if "projection" in kind:
+        absent = absent - OF_A_PROJECTION
+    projects = "weight_hr" not in absent
     on = {"CLIP": 3.0, "REVERSE": True} if everything else {}
     for hidden, kept, rows in cases:
-        for kernel, plan in plans_of(rows, hidden, 3 if kept == "fp32" else 1):
+        for kernel, plan in plans_of(rows, hidden, 3 if kept == "fp32" else 1, projects):
             found = compiled(kernel, plan, hidden, kept, absent, **on)
             registers, spilled = cost(found)
             code = found.asm["ttgir"]
@@ -134,11 +157,15 @@ def main(kind: str, cases: list[tuple[int, str, int]]) -> None:
                 "spilled": spilled,
                 "shared": found.metadata.shared,
                 "in_loop": in_loop(code, plan.outputs),
-                "slices": len(re.findall(rf"tt\.load .*tensor<8x{plan.outputs}x32x", code)),
+                "slices": slices(code, plan.outputs),
+                "of_projection": None,
                 "products": code.count("tt.dot "),
                 "converted": code.count("convert_layout"),
                 "asked": asked_of_memory(found.asm["ptx"]),
             }
+            if plan.projection is not None:
+                outputs = plan.projection.outputs
+                line["of_projection"] = (in_loop(code, outputs), slices(code, outputs))
             print(json.dumps(line), flush=True)
 
 
@@ -146,10 +173,11 @@ def each_switch() -> None:
     """Compile both kernels with one switch at a time, with and without shares."""
     for switch in SWITCHES:
         absent = NOT_IN_A_PLAIN_LAYER - {*switch}
+        projects = "weight_hr" not in absent
         if switch == ("no d_output",):
             absent = absent | {"d_output"}
         for gates, reverse, zoneout, shares in ((4, True, 0.0, 1), (3, False, 0.25, 4)):
-            for kernel, plan in plans_of(16, 20, 1):
+            for kernel, plan in plans_of(16, 20, 1, projects):
                 others = {
                     "GATES": gates, "REVERSE": reverse, "CLIP": 4 * zoneout,
                     "ZONEOUT_CELL": zoneout, "ZONEOUT_HIDDEN": zoneout,

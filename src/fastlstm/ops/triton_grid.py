@@ -3,8 +3,10 @@
 A program has some units of some rows of the batch. It keeps their rows of R (forward) or columns
 (backward) on its processor while it walks over time, and the state of its units; what R sees of the
 other units' state it reads in every step from memory, where their programs have left it, after a
-barrier. Layer norm takes two barriers more, in which programs add up what they have of a row. A
-barrier needs all programs on the device at once: a cooperative launch.
+barrier. Layer norm takes two barriers more, in which programs add up what they have of a row, and a
+projection one: each program has some features of the hidden state then, and their rows of the
+projection beside those of R. A barrier needs all programs on the device at once: a cooperative
+launch.
 
 The products before and after the recurrence are torch's, as those of "triton-step". What R sees is
 in the 16 bits of the input, as the hidden state is handed out; float32 is taken apart into three
@@ -61,12 +63,13 @@ def refusal(arguments: ScanArguments) -> str | None:
     reason = cooperative.refusal(x.device)
     if reason is not None:
         return reason
-    if arguments.weight_hr is not None:
-        return "it has no projection"
     if None in _plans(arguments, x.dtype):
+        weights = f"weight_hh of {arguments.hidden_size:,} units"
+        if arguments.weight_hr is not None:
+            weights += f" and weight_hr to {arguments.h_0.shape[1]:,} features"
         return (
-            f"the {_chip(x.device).processors} processors of the GPU have no room for weight_hh of "
-            f"{arguments.hidden_size:,} units in {x.dtype}"
+            f"the {_chip(x.device).processors} processors of the GPU have no room for {weights} "
+            f"in {x.dtype}"
         )
     return None
 
@@ -91,10 +94,16 @@ def _plans(arguments: ScanArguments, dtype: torch.dtype) -> tuple[Any, Any]:
     """Those of the forward and of the backward kernel; None for one that does not fit the chip."""
     a, (_, parts), chip = arguments, _factors(dtype), _chip(arguments.input.device)
     rows, hidden = a.c_0.shape
+    features = None if a.weight_hr is None else a.h_0.shape[1]
     return (
-        forward_plan(rows, hidden, parts, chip),
-        backward_plan(rows, hidden, a.gate_count, parts, chip),
+        forward_plan(rows, hidden, parts, chip, features),
+        backward_plan(rows, hidden, a.gate_count, parts, chip, features),
     )
+
+
+def _stages(a: ScanArguments) -> int:
+    """Into how many stages a step is divided, between which all programs wait for each other."""
+    return 1 + 2 * (a.norm_hh is not None) + (a.weight_hr is not None)
 
 
 def scan(arguments: ScanArguments) -> ScanOutputs:
@@ -116,8 +125,7 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
 
     kept = arguments.input.dtype
     plan, _ = _plans(arguments, kept)
-    normed = arguments.norm_hh is not None
-    stages = 3 if normed else 1
+    normed, stages = arguments.norm_hh is not None, _stages(arguments)
     with on_device_of(arguments.input), cooperative.launching(arguments.input.device):
         a = prepared(arguments)
         found = new_outputs(a, kept)
@@ -130,6 +138,9 @@ def _scan(arguments: ScanArguments) -> ScanOutputs:
             a,
             weight=plan.weight(_by_gate(a), *_factors(kept)),
             vectors=vectors,
+            **_projection(plan, a.weight_hr, kept),
+            UNITS=plan.units,
+            FEATURES=(plan.projection or plan).units,
             gates_x=a.input,
             h=found.h_n,
             c=found.c_n,
@@ -167,12 +178,15 @@ def _loop(
         normed = a.norm_hh is not None
         if normed:
             d_recurrent, d_seen = torch.empty_like(d_z), torch.empty_like(saved.cells)
+        back_hr, d_new_h = None, None
+        if a.weight_hr is not None:
+            back_hr, d_new_h = a.weight_hr.t(), d_h.new_empty(len(d_z), *d_h.shape)
         before_hidden = 0
         if plan.shares > 1:
             tiles = plan.groups * plan.tiles
             shares = d_c.new_empty(tiles, plan.programs, plan.rows, plan.outputs)
             before_hidden = 1
-        stages = before_hidden + (3 if normed else 1)
+        stages = before_hidden + _stages(a)
         _launch(
             grid_backward,
             plan,
@@ -180,6 +194,9 @@ def _loop(
             a,
             weight=plan.weight(a.weight_hh.t().unsqueeze(0), *_factors(dtype)),
             vectors=plan.vectors(d_c, *_factors(dtype)),
+            **_projection(plan, back_hr, dtype),
+            UNITS=(plan.projection or plan).units,
+            FEATURES=plan.units,
             shares=shares,
             d_h=d_h,
             d_c=d_c,
@@ -188,6 +205,7 @@ def _loop(
             d_z=d_z,
             d_recurrent=d_recurrent if normed else None,
             d_seen=d_seen,
+            d_new_h=d_new_h,
             d_emitted=torch.empty_like(d_c) if normed else None,
             **_normalized(a, forward),
             d_output=d.output,
@@ -199,8 +217,8 @@ def _loop(
             cells=saved.cells,
             c_0=a.c_0,
         )
-    d_seen = None if d_seen is None else d_seen.flatten(0, 1)
-    contributions = Contributions(d_z.flatten(0, 1), d_recurrent.flatten(0, 1), d_seen, None)
+    d_seen, d_new_h = (None if d is None else d.flatten(0, 1) for d in (d_seen, d_new_h))
+    contributions = Contributions(d_z.flatten(0, 1), d_recurrent.flatten(0, 1), d_seen, d_new_h)
     return contributions, (d_h, d_c, d_reset_h, d_reset_c)
 
 
@@ -215,6 +233,19 @@ def _normalized(a: ScanArguments, forward: Forward) -> dict[str, Tensor | None]:
         found[deviations] = (variance + a.norm_epsilon).rsqrt()
         found[values] = (x - mean) * found[deviations]
     return found
+
+
+def _projection(plan: Plan, weight: Tensor | None, dtype: torch.dtype) -> dict[str, Any]:
+    """What a kernel has of a projection: its weight, (sums, terms), and what that multiplies."""
+    product, parts = plan.projection, _factors(dtype)
+    if product is None or weight is None:
+        return dict.fromkeys(("weight_hr", "vectors_hr", "HR_CHUNKS", "HR_BATCH"))
+    return {
+        "weight_hr": product.weight(weight.unsqueeze(0), *parts),
+        "vectors_hr": product.vectors(weight, *parts)[0],
+        "HR_CHUNKS": product.chunks,
+        "HR_BATCH": product.batch,
+    }
 
 
 def _launch(kernel: Any, plan: Plan, turns: int, a: ScanArguments, **others: Any) -> None:
@@ -246,8 +277,8 @@ def _launch(kernel: Any, plan: Plan, turns: int, a: ScanArguments, **others: Any
             steps=len(a.input),
             tiles=plan.tiles,
             B=len(a.c_0),
+            R=a.h_0.shape[1],
             REVERSE=a.reverse,
-            UNITS=plan.units,
             TILE=plan.rows,
             CHUNKS=plan.chunks,
             PARTS=plan.parts,

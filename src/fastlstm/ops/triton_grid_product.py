@@ -2,7 +2,8 @@
 
 A program has some rows of the weights, and multiplies them in every time step by a vector for each
 row of the batch. It reads its weights once, in `slices`: those that are read before the loop over
-time stay in shared memory, and those that the loop hands on from turn to turn stay in registers.
+time stay in shared memory, as all of a projection do, and those that the loop hands on from turn to
+turn stay in registers.
 
 The terms of a sum are spread over the warps, so that no warp reads weights that another has; at the
 end the warps' sums are added up. Numbers of 16 bits have one part. Float32 has PARTS parts, of
@@ -108,6 +109,29 @@ def _over_warps(total, OUTPUTS: tl.constexpr, TILE: tl.constexpr):
     even, odd = tl.split(even + odd)
     even, odd = tl.split(even + odd)
     return even + odd
+
+
+@triton.jit
+def leave_share(share, shares, of_programs, OUTPUTS: tl.constexpr, TILE: tl.constexpr):
+    """Write a program's share (OUTPUTS, TILE) of the sums of a tile."""
+    rows = tl.arange(0, TILE)[:, None]
+    at = rows * OUTPUTS + tl.arange(0, OUTPUTS)[None, :]
+    tl.store(shares + of_programs * (TILE * OUTPUTS) + at, tl.trans(share))
+
+
+@triton.jit
+def add_up_shares(
+    shares, of_programs, rows, OWN: tl.constexpr, SHARES: tl.constexpr, TILE: tl.constexpr,
+    work: tl.constexpr,
+):  # fmt: skip
+    """The OWN sums of a program, (TILE, OWN), from all their shares."""
+    number = tl.program_id(0) % SHARES
+    at = rows * (SHARES * OWN) + number * OWN + tl.arange(0, OWN)[None, :]
+    found = tl.zeros((TILE, OWN), work)
+    for other in tl.static_range(SHARES):
+        of_other = shares + (of_programs - number + other) * (TILE * SHARES * OWN)
+        found += tl.load(of_other + at, cache_modifier=".cg")
+    return found
 
 
 @triton.jit
