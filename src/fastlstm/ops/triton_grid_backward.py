@@ -207,15 +207,8 @@ def grid_backward(
                 written = of_step(d_seen, t, B, first, H) + rows * H + units
                 tl.store(written, d_of_seen, mask=is_step)
                 d_of_seen *= load(norm_cell, units, units < H, work)
-                leave_numbers(
-                    row_sum(d_of_seen),
-                    row_sum(d_of_seen * of_seen),
-                    partials,
-                    place,
-                    rows,
-                    TILE,
-                    PROGRAMS,
-                )
+                total, along = row_sum(d_of_seen), row_sum(d_of_seen * of_seen)
+                leave_numbers(total, along, partials, place, rows, TILE, PROGRAMS)
         if STAGES == 1 or stage == CELL:  # cell state and gates
             if GATES == 3:
                 i = 1 - f

@@ -170,20 +170,9 @@ def grid_forward(
                 of_gates = recurrent + first * (GATES * H)
                 store_gates(of_gates, r_i, r_f, r_g, r_o, rows, units, inside, H, GATES)
                 leave_moments_of_gates(
-                    r_i,
-                    r_f,
-                    r_g,
-                    r_o,
-                    partials,
-                    place,
-                    rows,
-                    inside,
-                    H,
-                    GATES,
-                    UNITS,
-                    TILE,
-                    PROGRAMS,
-                )
+                    r_i, r_f, r_g, r_o, partials, place, rows, inside,
+                    H, GATES, UNITS, TILE, PROGRAMS,
+                )  # fmt: skip
         if STAGES == 1 or stage == CELL:  # gates and cell state
             if norm_hh is not None:
                 of_gates = recurrent + first * (GATES * H)
