@@ -295,7 +295,7 @@ def test_a_measured_rule_decides(stand_in: list[str], monkeypatch: pytest.Monkey
     ours = rules.Rule("scan", (torch.float32,), True, rows=(1, 4), hidden=(5, 8), steps=(4, 9))
     monkeypatch.setattr(rules, "STACKS", (ours,))
     assert cudnn.choose(*call) == (False, "our own kernels were measured to be faster")
-    packed = sequences._replace(input=torch.zeros(7, 3))  # of two rows
+    packed = sequences._replace(input=torch.zeros(15, 3))  # of two rows
     assert cudnn.choose(packed, *call[1:]) == cudnn.choose(*call)
     longer = sequences._replace(input=torch.zeros(10, 2, 3))
     assert cudnn.choose(longer, *call[1:]).serves
