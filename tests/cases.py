@@ -26,6 +26,9 @@ SWITCHES = (
 )
 """Every switch of the operator; the layer's other ones act outside it."""
 
+EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
+"""All that can be on together."""
+
 
 def make_arguments(
     switches: Iterable[str] = (),

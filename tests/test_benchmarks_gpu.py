@@ -29,6 +29,7 @@ from benchmarks.gpu_plan import (
     check_of,
 )
 
+from cases import SWITCHES
 from fastlstm.bench import switch_names
 
 CPU = torch.device("cpu")
@@ -63,6 +64,7 @@ def test_the_plan_holds_what_is_to_be_measured():
     assert [c.part for c in plan.timed[:42]] == ["shapes"] * 42  # one layer and direction first
     assert all(c.layers == c.directions == 1 for c in plan.timed[:42])
     assert {c.switch for c in plan.operators} >= {"", "+".join(gpu_plan.EVERY_SWITCH)}
+    assert gpu_plan.OPERATOR_SWITCHES == SWITCHES
     for switch in gpu_plan.OPERATOR_SWITCHES:
         assert any(switch in c.switch.split("+") for c in plan.operators)
 

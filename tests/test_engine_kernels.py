@@ -11,13 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cases import SWITCHES, make_arguments
+from cases import EVERYTHING, SWITCHES, make_arguments
 from fastlstm import _engine
 from fastlstm.ops import ScanArguments, equations, scan
 from fastlstm.ops.arguments import BATCH_DIMENSION
 from test_scan import COMBINATIONS, assert_same, check, outputs_and_gradients
 
-EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
 KINDS = [(), ("lengths", "reset_state", "reverse"), ("projection", "lengths"), EVERYTHING]
 
 

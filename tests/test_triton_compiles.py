@@ -1,16 +1,14 @@
 """The GPU kernels compile for GPUs that are not here, and keep to the registers of a thread."""
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("triton_compiled.py")
+from triton_scripts import lines_of
+
+SCRIPT = "triton_compiled.py"
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton has no wheel for this machine"
 )
@@ -21,22 +19,9 @@ def kernels(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
     """What `triton_compiled.py` prints for a GPU."""
-    found = compiled(tmp_path_factory.mktemp("compiled"), request.param)
+    found = lines_of(SCRIPT, tmp_path_factory.mktemp("compiled"), request.param)
     assert len(found) == 16
     return [{**kernel, "target": request.param} for kernel in found]
-
-
-def compiled(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(folder)}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_a_step_a_launch_compiles_and_spills_nothing(kernels: list[dict[str, Any]]) -> None:
@@ -72,5 +57,5 @@ def test_all_steps_in_a_launch_keep_the_weights_on_the_chip(kernels: list[dict[s
 
 @pytest.mark.heavy
 def test_each_switch_compiles(tmp_path: Path) -> None:
-    for kernel in compiled(tmp_path, "sm_90", "switches"):
+    for kernel in lines_of(SCRIPT, tmp_path, "sm_90", "switches"):
         assert kernel["spilled"] <= 16 and kernel["weights"][0] == 0, kernel

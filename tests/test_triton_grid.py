@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import fastlstm
-from cases import SWITCHES, make_arguments, poison_padding
+from cases import EVERYTHING, SWITCHES, make_arguments, poison_padding
 from fastlstm.ops import ScanArguments, backends, equations, scan, triton_grid, triton_grid_plan
 from fastlstm.ops.arguments import DIFFERENTIABLE, BackwardCall, Cotangents
 from fastlstm.ops.triton_grid import INTERPRETED, refusal
@@ -17,7 +17,6 @@ from test_scan import COMBINATIONS, assert_same, check, outputs_and_gradients
 from test_triton_waits import watching
 from triton_interpreted import needs_interpreter
 
-EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
 STARTS = ("reverse", "lengths", "reset_state")
 KINDS = [(), STARTS, ("projection", "recurrent_mask", "zoneout_masks", *STARTS), EVERYTHING]
 NAME = "triton-grid"

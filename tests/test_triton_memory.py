@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cases import SWITCHES
+from cases import EVERYTHING
 from fastlstm.ops import triton_grid, triton_grid_plan
 from fastlstm.ops.triton_grid import INTERPRETED
 from fastlstm.ops.triton_grid_plan import Chip
@@ -13,7 +13,6 @@ from triton_interpreted import needs_interpreter
 
 pytestmark = needs_interpreter
 
-EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
 HEAVY_3 = pytest.param(3, marks=pytest.mark.heavy)
 KINDS = [(), ("layer_norm",), ("lengths", "reset_state", "reverse"), EVERYTHING]
 

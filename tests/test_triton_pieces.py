@@ -8,13 +8,13 @@ from typing import ClassVar
 import pytest
 import torch
 
-from cases import make_arguments
+from cases import EVERYTHING, make_arguments
 from fastlstm.ops import cuda_graphs
 from fastlstm.ops.cuda_graphs import Function, Pieces, Tensors, pieces
 from fastlstm.ops.triton_launch import allows_tf32
 from test_engine_bfloat16 import assert_near_float32
 from test_scan import check
-from test_triton_step import EVERYTHING, KINDS, needs_interpreter
+from test_triton_step import KINDS, needs_interpreter
 
 
 class Graph:

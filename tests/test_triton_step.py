@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fastlstm
-from cases import SWITCHES, make_arguments
+from cases import EVERYTHING, SWITCHES, make_arguments
 from fastlstm.ops import scan
 from fastlstm.ops.arguments import DIFFERENTIABLE, BackwardCall, Cotangents
 from fastlstm.ops.backends import run_scan_backward
@@ -13,7 +13,6 @@ from test_engine_bfloat16 import PLAIN, assert_near_float32
 from test_scan import COMBINATIONS, check
 from triton_interpreted import needs_interpreter
 
-EVERYTHING = tuple(one for one in SWITCHES if one not in ("no_bias", "zoneout_rates"))
 KINDS = [(), ("lengths", "reset_state", "reverse"), ("projection", "lengths"), EVERYTHING]
 # Rounding moves a cell state over the limit where a clipped one has no gradient.
 SMOOTH = tuple(one for one in EVERYTHING if one != "cell_clip")

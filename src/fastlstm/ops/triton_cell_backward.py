@@ -115,6 +115,25 @@ def hidden_step_backward(
 
 
 @triton.jit
+def cell_again(
+    i, f, g, cell, before, was_reset, keeps, reset_c, first, rows, units, inside,
+    H: tl.constexpr, GATES: tl.constexpr, CLIP: tl.constexpr, ZONEOUT_CELL: tl.constexpr,
+):  # fmt: skip
+    """i, the cell state after the reset, and the new one before clipping and after, of a step.
+
+    Values are as in `cell_step_backward`.
+    """
+    if GATES == 3:
+        i = 1 - f
+    old_c = after_reset(before, was_reset, reset_c, first, rows, units, inside, H)
+    unclipped = f * old_c + i * g
+    new_c = cell
+    if keeps is not None or ZONEOUT_CELL != 0:
+        new_c = clipped(unclipped, CLIP)
+    return i, old_c, unclipped, new_c
+
+
+@triton.jit
 def seen_backward(d_emitted, o, of_seen, norm_cell, norm_cell_bias, units, H: tl.constexpr):
     """The gradient of ``seen``, and ``tanh(seen)``; `of_seen` is as in `seen_by_output`."""
     tanh_seen = tanh(seen_by_output(of_seen, norm_cell, norm_cell_bias, units, H))
@@ -209,16 +228,12 @@ def cell_step_backward(
     `cell_step`. What is outside is zero. Written are `d_z`, and with layer norm `d_recurrent` and
     `d_seen`.
     """
-    if GATES == 3:
-        i = 1 - f
-    old_c = after_reset(before, was_reset, reset_c, first, rows, units, inside, H)
-    unclipped = f * old_c + i * g
-    new_c = cell
-    if keeps is not None or ZONEOUT_CELL != 0:
-        new_c = clipped(unclipped, CLIP)
-    of_seen = new_c
+    i, old_c, unclipped, of_seen = cell_again(
+        i, f, g, cell, before, was_reset, keeps, reset_c, first, rows, units, inside,
+        H, GATES, CLIP, ZONEOUT_CELL,
+    )  # fmt: skip
     if norm_cell is not None:
-        of_seen, inverse = normalized(new_c, inside, H, EPSILON)
+        of_seen, inverse = normalized(of_seen, inside, H, EPSILON)
     d, tanh_seen = seen_backward(d_emitted, o, of_seen, norm_cell, norm_cell_bias, units, H)
     if norm_cell is not None:
         tl.store(of_step(d_seen, t, B, first, H) + rows * H + units, d, mask=inside)

@@ -25,8 +25,6 @@ import triton
 import triton.language as tl
 
 from fastlstm.ops.triton_cell import (
-    after_reset,
-    clipped,
     load,
     load_gates,
     of_step,
@@ -38,6 +36,7 @@ from fastlstm.ops.triton_cell import (
     unit_flags,
 )
 from fastlstm.ops.triton_cell_backward import (
+    cell_again,
     gates_norm_backward,
     gates_norm_sums,
     gates_step_backward,
@@ -210,13 +209,10 @@ def grid_backward(
                 total, along = row_sum(d_of_seen), row_sum(d_of_seen * of_seen)
                 leave_numbers(total, along, partials, place, rows, TILE, PROGRAMS)
         if STAGES == 1 or stage == CELL:  # cell state and gates
-            if GATES == 3:
-                i = 1 - f
-            old_c = after_reset(before, was_reset, reset_c, first, rows, units, inside, H)
-            unclipped = f * old_c + i * g
-            seen_c = cell
-            if keeps_c is not None or ZONEOUT_CELL != 0:
-                seen_c = clipped(unclipped, CLIP)
+            i, old_c, unclipped, seen_c = cell_again(
+                i, f, g, cell, before, was_reset, keeps_c, reset_c, first, rows, units, inside,
+                H, GATES, CLIP, ZONEOUT_CELL,
+            )  # fmt: skip
             if norm_hh is not None:
                 seen_c = of_seen
                 d_out = load(d_emitted, at, inside, work)
